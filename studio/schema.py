@@ -1,0 +1,298 @@
+"""What flows through the studio: requests in, events out. Every limit and every default lives here.
+
+`GenerationRequest` is what a person or a program asked; fields left out are None. `ResolvedRequest` is the same
+after preset, model and seed were filled in: it says everything that affects the picture and is what a job keeps.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, TypeVar, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from studio.errors import BadRequest, InvalidJson
+
+MAX_PROMPT = 10_000  # characters
+MAX_SEED = 2**32 - 1
+MAX_COUNT = 64  # pictures of one job
+GUIDANCE_ADVICE = (7.0, 15.0)
+GUIDANCE_WARNING = 20.0  # above it colours burn
+
+ControlType = Literal["canny"]
+Format = Literal["png", "jpeg", "webp"]
+
+
+class Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class LoraRef(Frozen):
+    """One style of a stack. `weight` multiplies the adapter's own alpha/rank; 0 is off, below 0 inverts."""
+
+    name: str = Field(min_length=1, max_length=200)
+    weight: float = Field(1.0, ge=-4, le=4, strict=True, allow_inf_nan=False)
+
+
+class Control(Frozen):
+    """A picture that guides the composition.
+
+    `image`: id of an upload or of a library picture, never pixels. `low`, `high`: Canny thresholds in 8-bit
+    gradient units. `scale`: strength of the residuals. `start`, `end`: share of the steps during which it acts.
+    """
+
+    type: ControlType = "canny"
+    image: str = Field(min_length=1, max_length=64)
+    low: int = Field(100, ge=1, le=255, strict=True)
+    high: int = Field(200, ge=1, le=255, strict=True)
+    scale: float = Field(1.0, ge=0, le=2, strict=True, allow_inf_nan=False)
+    start: float = Field(0.0, ge=0, le=1, strict=True, allow_inf_nan=False)
+    end: float = Field(1.0, ge=0, le=1, strict=True, allow_inf_nan=False)
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Control:
+        if self.low >= self.high:
+            raise ValueError(f"low ({self.low}) must be below high ({self.high})")
+        if self.start >= self.end:
+            raise ValueError(f"start ({self.start}) must be below end ({self.end})")
+        return self
+
+
+class _Asked(Frozen):
+    """Fields that mean the same before and after resolving."""
+
+    prompt: str = Field(min_length=1, max_length=MAX_PROMPT)
+    preset: str | None = Field(None, max_length=80)
+    count: int = Field(1, ge=1, le=MAX_COUNT, strict=True)
+    loras: tuple[LoraRef, ...] = Field((), max_length=16)
+    control: Control | None = None
+    init_image: str | None = Field(None, min_length=1, max_length=64)
+    mask: str | None = Field(None, min_length=1, max_length=64)
+    strength: float = Field(0.75, gt=0, le=1, strict=True, allow_inf_nan=False)  # denoising strength
+    upscale: float = Field(1.0, ge=1, le=4, strict=True, allow_inf_nan=False)  # after decoding
+    format: Format = "png"
+
+    @model_validator(mode="after")
+    def _mask_needs_picture(self) -> _Asked:
+        if self.mask is not None and self.init_image is None:
+            raise ValueError("mask needs init_image: the picture that is painted over")
+        return self
+
+
+def _size() -> Any:
+    return Field(None, ge=64, le=2048, multiple_of=8, strict=True)
+
+
+class GenerationRequest(_Asked):
+    """What was asked. None = left to the preset, else to the model. Sizes in px. `seed` -1 or None = draw one."""
+
+    model: str | None = Field(None, min_length=1, max_length=200)
+    negative_prompt: str | None = Field(None, max_length=MAX_PROMPT)
+    width: int | None = _size()
+    height: int | None = _size()
+    steps: int | None = Field(None, ge=1, le=150, strict=True)
+    guidance: float | None = Field(None, ge=0, le=30, strict=True, allow_inf_nan=False)
+    scheduler: str | None = Field(None, max_length=80)
+    seed: int | None = Field(None, ge=-1, le=MAX_SEED, strict=True)
+
+
+class ResolvedRequest(_Asked):
+    """Everything that affects the picture. Picture i of a job uses `seed + i` (mod 2^32)."""
+
+    model: str
+    negative_prompt: str
+    width: int
+    height: int
+    steps: int
+    guidance: float
+    scheduler: str
+    seed: int
+
+
+M = TypeVar("M", bound=BaseModel)
+
+
+def parse(kind: type[M], data: Any) -> M:
+    """`data` (a dict from JSON, a form or a sheet) as `kind`. Raises BadRequest with the first mistake explained."""
+    if not isinstance(data, Mapping):
+        raise BadRequest(
+            f"An object was expected, not {_name_of(data)}.", hint='Send {"prompt": "..."}.', code="not_an_object"
+        )
+    try:
+        return kind.model_validate(data)
+    except ValidationError as error:
+        raise explain(kind, error) from None
+
+
+def parse_json(kind: type[M], body: bytes) -> M:
+    """As `parse`, from bytes. Raises InvalidJson (with the position), also for a key given twice."""
+
+    def no_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        seen: dict[str, Any] = {}
+        for key, value in pairs:
+            if key in seen:
+                raise InvalidJson(f"The key {key!r} is given twice.", field=key, code="duplicate_key")
+            seen[key] = value
+        return seen
+
+    try:
+        data = json.loads(body, object_pairs_hook=no_twins)
+    except json.JSONDecodeError as error:
+        raise InvalidJson(
+            f"Not JSON: {error.msg} at line {error.lineno}, column {error.colno}.", hint="Send one JSON object."
+        ) from None
+    except UnicodeDecodeError as error:
+        raise InvalidJson(f"Not UTF-8 at byte {error.start}.", hint="Send JSON as UTF-8.") from None
+    except RecursionError:
+        raise InvalidJson("Not a request: brackets are nested too deep.") from None
+    return parse(kind, data)
+
+
+def explain(kind: type[BaseModel], error: ValidationError) -> BadRequest:
+    """The first mistake of a pydantic error as one sentence with the range and what to do."""
+    first = error.errors(include_url=False)[0]
+    path = ".".join(str(part) for part in first["loc"])
+    got, rule = first.get("input"), str(first["type"])
+    if rule == "extra_forbidden":
+        close = difflib.get_close_matches(str(first["loc"][-1]), _names(kind), n=1)
+        hint = f"Did you mean {close[0]}?" if close else f"Known fields: {', '.join(_names(kind))}."
+        return BadRequest(f"Unknown field {path!r}.", field=path, hint=hint, code="unknown_field")
+    if rule == "missing":
+        return BadRequest(f"{path} is required.", field=path, hint=f"Give {path}.", code="missing_field")
+    context = first.get("ctx", {})
+    if rule == "value_error":
+        return BadRequest(f"{path or 'request'}: {context['error']}.", field=path or None)
+    if rule.startswith("string_too") or rule == "too_long":
+        length = len(got) if isinstance(got, (str, list, tuple)) else 0
+        limit = context.get("max_length", context.get("min_length"))
+        side = "at most" if "max_length" in context else "at least"
+        return BadRequest(f"{path} has {length} characters; {side} {limit} fit.", field=path, code="bad_length")
+    if rule == "literal_error":
+        return BadRequest(f"{path}: {_shown(got)} is not known; use {context['expected']}.", field=path)
+    return BadRequest(f"{path}: {_range(kind, first)}; got {_shown(got)}.", field=path, hint=_nearest(got, rule))
+
+
+def _names(kind: type[BaseModel]) -> list[str]:
+    return list(kind.model_fields)
+
+
+def _range(kind: type[BaseModel], first: Mapping[str, Any]) -> str:
+    field = kind.model_fields.get(str(first["loc"][0]))
+    nested = {"loras": LoraRef, "control": Control}.get(str(first["loc"][0]))
+    if nested is not None and len(first["loc"]) > 1:
+        field = nested.model_fields.get(str(first["loc"][-1]))
+    if field is None:
+        return str(first["msg"])
+    limits = {
+        key: getattr(rule, key)
+        for rule in field.metadata
+        for key in ("ge", "gt", "le", "multiple_of")
+        if getattr(rule, key, None) is not None
+    }
+    if "le" not in limits:
+        return str(first["msg"])
+    types = get_args(field.annotation) or (field.annotation,)
+    word = "a number" if float in types else "a whole number"
+    if "multiple_of" in limits:
+        word = f"a multiple of {limits['multiple_of']}"
+    return f"{word} from {limits.get('ge', limits.get('gt'))} to {limits['le']}"
+
+
+def _nearest(got: Any, rule: str) -> str:
+    if rule != "multiple_of" or not isinstance(got, int):
+        return ""
+    below = got // 8 * 8
+    return f"Nearest: {below} or {below + 8}."
+
+
+def _shown(got: Any) -> str:
+    text = repr(got)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _name_of(data: Any) -> str:
+    return {list: "a list", str: "a text", type(None): "null"}.get(type(data), type(data).__name__)
+
+
+# --- events: executor -> jobs -> doors -------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Queued:
+    position: int  # 0 = next
+
+
+@dataclass(frozen=True)
+class Started:
+    pass
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Step `step` of `of`, over all pictures of the job. `eta`: seconds left, None while unknown."""
+
+    step: int
+    of: int
+    eta: float | None
+
+
+@dataclass(frozen=True)
+class Preview:
+    """A rough picture of what is coming. `data`: a JPEG of the latents in RGB, some px wide."""
+
+    index: int
+    data: bytes
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """A finished picture as the executor hands it over. `data`: PNG without metadata. `seconds`: of its own work."""
+
+    index: int
+    seed: int
+    width: int
+    height: int
+    data: bytes
+    seconds: float
+    notes: tuple[str, ...] = ()  # what the engine had to do: "tiled_decode", "float32_decode"
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A finished picture after the library took it: what doors see instead of `Rendered`."""
+
+    id: str
+    index: int
+    seed: int
+    width: int
+    height: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Done:
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Failed:
+    error: Mapping[str, Any]  # StudioError.as_dict()
+
+
+@dataclass(frozen=True)
+class Cancelled:
+    pass
+
+
+Event = Queued | Started | Progress | Preview | Rendered | Picture | Done | Failed | Cancelled
+FINAL: tuple[type, ...] = (Done, Failed, Cancelled)
+
+
+def nearest_names(name: str, known: Iterable[str]) -> str:
+    """'Did you mean euler, heun?' for a name that is not known; lists the first ones where none is near."""
+    names = list(known)
+    close = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+    return f"Did you mean {', '.join(close)}?" if close else f"Known: {', '.join(names[:20]) or 'none yet'}."
