@@ -12,7 +12,7 @@ Pixels = NDArray[np.uint8]
 
 
 def cover(picture: Pixels, width: int, height: int) -> Pixels:
-    """`picture` uint8 (H, W, channels) or (H, W), scaled until it covers `width` x `height` px, centre kept."""
+    """`picture` uint8 (H, W, channels) or (H, W), scaled to cover `width` x `height` px, centre kept."""
     have_height, have_width = picture.shape[:2]
     if (have_width, have_height) == (width, height):
         return picture
