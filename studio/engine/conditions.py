@@ -1,0 +1,106 @@
+"""What steers a job's samples, made once for all of them: text rows, LoRA stack, control and start picture."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
+
+import torch
+
+from studio.engine import controls
+from studio.engine.job import Job
+from studio.engine.lora_files import read_adapter
+from studio.engine.sample import Conditions
+from studio.engine.text import TextRows, encode
+from studio.engine.weights import ModelBundle
+from studio.errors import BadRequest
+from studio.schema import ResolvedRequest
+
+if TYPE_CHECKING:
+    from studio.models import Models
+
+IDLE_ADAPTERS = 8  # kept beyond those in use: each adds its rank to every call, used or not
+TEXTS = 256  # encoded texts kept a model: 77 x 768 floats are 0.2 MB
+
+Stack = tuple[tuple[str, float], ...]
+
+
+class Conditioner:
+    def __init__(self, models: Models) -> None:
+        self._models = models
+
+    def prepare(
+        self,
+        request: ResolvedRequest,
+        inputs: Mapping[str, bytes],
+        bundle: ModelBundle,
+        running: Iterable[Job],
+    ) -> Conditions:
+        """Raises StudioError for a LoRA that does not fit, a picture that is missing, a control the model lacks."""
+        in_use = {
+            name
+            for job in running
+            if job.conditions and job.bundle is bundle
+            for name in job.conditions.loras
+        }
+        stack = self._attach(request, bundle, in_use)
+        prompt, negative = self._texts(request, bundle, stack)
+        control = origin = None
+        if request.control is not None:
+            picture = _input(inputs, request.control.image, "control.image")
+            control = controls.control_picture(picture, request.control, request, bundle)
+        if request.init_image is not None:
+            mask = None if request.mask is None else _input(inputs, request.mask, "mask")
+            origin = controls.origin(_input(inputs, request.init_image, "init_image"), mask, request, bundle)
+        return Conditions(prompt, negative, dict(stack), control, origin)
+
+    def adapters(self, bundles: Iterable[ModelBundle]) -> tuple[str, ...]:
+        return tuple(sorted({name for bundle in bundles for name in bundle.banks["unet"].names()}))
+
+    def _attach(self, request: ResolvedRequest, bundle: ModelBundle, in_use: set[str]) -> Stack:
+        """Brings the request's adapters into the banks; a name given twice counts with the sum of its weights."""
+        weights: dict[str, float] = {}
+        for lora in request.loras:
+            weights[lora.name] = weights.get(lora.name, 0.0) + lora.weight
+        for name in weights:
+            if name not in bundle.banks["unet"].names():
+                row = self._models.lora(name)
+                adapter = read_adapter(row.file, bundle.unet, bundle.text_encoders, bundle.family)
+                for bank in bundle.banks.values():
+                    bank.add(name, adapter)
+        self._forget(bundle, in_use | set(weights))
+        return tuple(weights.items())
+
+    def _forget(self, bundle: ModelBundle, in_use: set[str]) -> None:
+        idle = [name for name in bundle.banks["unet"].names() if name not in in_use]
+        for name in idle[: max(0, len(idle) - IDLE_ADAPTERS)]:
+            for bank in bundle.banks.values():
+                bank.remove(name)
+
+    def _texts(
+        self, request: ResolvedRequest, bundle: ModelBundle, stack: Stack
+    ) -> tuple[TextRows, TextRows | None]:
+        prompt = self._encoded(request.prompt, bundle, stack)
+        if request.guidance <= 1:
+            return prompt, None
+        if bundle.zero_negative and not request.negative_prompt.strip():
+            pooled = None if prompt.pooled is None else torch.zeros_like(prompt.pooled)
+            return prompt, TextRows(torch.zeros_like(prompt.embeds), pooled)
+        negative = self._encoded(request.negative_prompt, bundle, stack)
+        return prompt, negative
+
+    def _encoded(self, text: str, bundle: ModelBundle, stack: Stack) -> TextRows:
+        key = (text, stack)
+        if key not in bundle.texts:
+            bundle.texts[key] = encode([text], bundle, stacks=[dict(stack)])[0]
+        bundle.texts.move_to_end(key)
+        while len(bundle.texts) > TEXTS:
+            bundle.texts.popitem(last=False)
+        rows: TextRows = bundle.texts[key]
+        return rows
+
+
+def _input(inputs: Mapping[str, bytes], name: str, field: str) -> bytes:
+    if name not in inputs:
+        raise BadRequest(f"The picture for {field} did not come with the request.", field=field)
+    return inputs[name]

@@ -1,0 +1,108 @@
+"""Latents to PNG, in a thread of its own beside the next tick."""
+
+from __future__ import annotations
+
+import copy
+import io
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from studio.engine.latents import unscaled
+from studio.engine.sample import Sample
+from studio.engine.weights import ModelBundle
+from studio.errors import NumericalError, OutOfMemory
+
+
+@dataclass(frozen=True)
+class Finished:
+    """`png`: without metadata. `seconds`: of decoding and writing. `notes`: see schema.Rendered."""
+
+    width: int
+    height: int
+    png: bytes
+    seconds: float
+    notes: tuple[str, ...]
+
+
+class Decoder:
+    """One thread: pictures come out in the order they went in."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._pool = ThreadPoolExecutor(1, "decode")
+        self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None
+
+    def start(self, sample: Sample) -> Future[Finished]:
+        """Raises (from the future) NumericalError for NaN or infinite values, OutOfMemory."""
+        ready = torch.cuda.current_stream().record_event() if self._stream is not None else None
+        return self._pool.submit(self._run, sample, ready)
+
+    def close(self) -> None:
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def _run(self, sample: Sample, ready: torch.cuda.Event | None) -> Finished:
+        stream: AbstractContextManager[object] = nullcontext()
+        if self._stream is not None:
+            stream = torch.cuda.stream(self._stream)
+            self._stream.wait_event(ready)
+        with stream, torch.inference_mode():
+            return finish(sample.latents, sample.bundle, sample.request.upscale)
+
+
+def finish(latents: Tensor, bundle: ModelBundle, upscale: float) -> Finished:
+    """`latents` (1, C, h, w). Tries again in tiles when memory runs out, in float32 when values are not finite."""
+    started = time.monotonic()
+    if not latents.isfinite().all():
+        raise NumericalError(
+            f"The run left {int((~latents.isfinite()).sum())} of {latents.numel()} latents that are not numbers.",
+            hint="Use another scheduler, less guidance or lower LoRA weights.",
+        )
+    pixels, notes = _decoded(latents, bundle)
+    image = Image.fromarray(pixels.movedim(0, -1).numpy())
+    if upscale > 1:
+        size = (round(image.width * upscale), round(image.height * upscale))
+        image = image.resize(size, Image.Resampling.LANCZOS)
+    stream = io.BytesIO()
+    # Level 1 writes six times as fast as the default 6 for 8 % more bytes; the library writes the file again.
+    image.save(stream, "PNG", compress_level=1)
+    return Finished(image.width, image.height, stream.getvalue(), time.monotonic() - started, notes)
+
+
+def _decoded(latents: Tensor, bundle: ModelBundle) -> tuple[Tensor, tuple[str, ...]]:
+    """uint8 (3, H, W) on the CPU."""
+    notes: tuple[str, ...] = ()
+    try:
+        picture = _decode(latents, bundle.vae)
+    except torch.OutOfMemoryError:
+        picture, notes = _in_tiles(latents, bundle), ("tiled_decode",)
+    if not picture.isfinite().all() and bundle.vae.dtype != torch.float32:
+        picture, notes = _decode(latents, copy.deepcopy(bundle.vae).float()), (*notes, "float32_decode")
+    if not picture.isfinite().all():
+        raise NumericalError(
+            "Decoding gave values that are not numbers, also in float32.", hint="Use another seed."
+        )
+    return ((picture / 2 + 0.5).clamp(0, 1) * 255).round().byte().cpu(), notes
+
+
+def _decode(latents: Tensor, vae: object) -> Tensor:
+    picture: Tensor = vae.decode(unscaled(latents, vae).to(vae.dtype), return_dict=False)[0][0]  # type: ignore[attr-defined]
+    return picture.float()
+
+
+def _in_tiles(latents: Tensor, bundle: ModelBundle) -> Tensor:
+    # A shallow copy shares the weights; tiling set on it does not touch what another thread encodes with.
+    tiled = copy.copy(bundle.vae)
+    tiled.enable_tiling()
+    try:
+        return _decode(latents, tiled)
+    except torch.OutOfMemoryError as error:
+        height, width = (side * bundle.factor for side in latents.shape[-2:])
+        raise OutOfMemory(
+            f"Decoding {width} x {height} px does not fit in memory, not even in tiles.",
+            hint="Ask for a smaller picture.",
+        ) from error

@@ -1,0 +1,163 @@
+"""One step of a group of samples in one UNet call."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from studio.engine.sample import Sample
+from studio.engine.weights import ModelBundle
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Samples side by side and all that stays the same while they do.
+
+    Rows: first the negative one of each guided sample, then the prompt one of every sample, guided ones first.
+    """
+
+    key: tuple[Any, ...]
+    samples: tuple[Sample, ...]
+    guided: int
+    order: tuple[int, ...]  # row -> index into samples
+    text: Tensor  # (rows, tokens, dim)
+    added: dict[str, Tensor] | None  # SDXL: pooled text (rows, dim) and sizes (rows, 6)
+    guidance: Tensor  # (guided, 1, 1, 1) float32
+    control: Tensor | None  # (rows, C, h, w)
+    control_scale: Tensor | None  # (rows, 1, 1, 1)
+    channels: Tensor | None  # (rows, 5, h, w)
+    loras: tuple[Any, ...]  # row -> {adapter: weight}
+
+    @property
+    def bundle(self) -> ModelBundle:
+        return self.samples[0].bundle
+
+
+def batch(samples: Sequence[Sample]) -> Batch:
+    """`samples` have equal keys."""
+    guided = [sample for sample in samples if sample.rows == 2]
+    ordered = tuple(guided + [sample for sample in samples if sample.rows == 1])
+    order = (*range(len(guided)), *range(len(ordered)))
+    bundle = ordered[0].bundle
+    texts = [sample.conditions.negative for sample in guided] + [
+        sample.conditions.prompt for sample in ordered
+    ]
+    embeds = torch.stack([text.embeds for text in texts if text is not None])
+    pooled = [text.pooled for text in texts if text is not None and text.pooled is not None]
+    sizes = [_sizes(ordered[index]) for index in order]
+    scales = [ordered[index].control_scale for index in order]
+    added = None
+    if pooled:
+        added = {"text_embeds": torch.stack(pooled), "time_ids": torch.tensor(sizes)}
+        added = {name: value.to(bundle.device, bundle.dtype) for name, value in added.items()}
+    return Batch(
+        key=ordered[0].key,
+        samples=ordered,
+        guided=len(guided),
+        order=order,
+        text=embeds.to(bundle.device, bundle.dtype),
+        added=added,
+        guidance=torch.tensor([sample.request.guidance for sample in guided], device=bundle.device).view(
+            -1, 1, 1, 1
+        ),
+        control=_rows([sample.conditions.control for sample in ordered], order) if any(scales) else None,
+        control_scale=torch.tensor(scales, device=bundle.device, dtype=bundle.dtype).view(-1, 1, 1, 1),
+        channels=_rows([sample.channels for sample in ordered], order),
+        loras=tuple(ordered[index].conditions.loras for index in order),
+    )
+
+
+def advance(group: Batch) -> Tensor:
+    """One UNet call for all rows. Returns the guided prediction of each sample, (samples, C, h, w) float32.
+
+    Changes no sample, so it can be repeated with fewer of them when memory runs out.
+    """
+    bundle = group.bundle
+    inputs = torch.cat(
+        [
+            sample.scheduler.scale_model_input(sample.latents, sample.times[sample.step])
+            for sample in group.samples
+        ]
+    )
+    moments = torch.tensor([sample.moments[sample.step] for sample in group.samples])
+    rows = inputs if not group.guided else torch.cat([inputs[: group.guided], inputs])
+    moments = moments if not group.guided else torch.cat([moments[: group.guided], moments])
+    rows, moments = rows.to(bundle.dtype), moments.to(bundle.device)
+    extra: dict[str, Any] = {}
+    if group.control is not None:
+        extra = _control(group, rows, moments)
+    if group.channels is not None:
+        rows = torch.cat([rows, group.channels], dim=1)
+    with bundle.banks["unet"].weights(group.loras):
+        noise = bundle.unet(
+            rows,
+            moments,
+            encoder_hidden_states=group.text,
+            added_cond_kwargs=group.added,
+            return_dict=False,
+            **extra,
+        )[0].float()
+    if not group.guided:
+        return noise  # type: ignore[no-any-return]
+    negative, prompt = noise[: group.guided], noise[group.guided :]
+    led = negative + group.guidance * (prompt[: group.guided] - negative)
+    return torch.cat([led, prompt[group.guided :]])
+
+
+def step(sample: Sample, noise: Tensor, foresee: bool = False) -> None:
+    """Moves one sample on by `noise` (1, C, h, w); with `foresee`, also guesses the finished latents."""
+    time = sample.times[sample.step]
+    if foresee:
+        sample.guess = _foreseen(sample, noise)
+    sample.latents = sample.scheduler.step(noise, time, sample.latents, **sample.options, return_dict=False)[
+        0
+    ]
+    sample.step += 1
+    if sample.original is not None and sample.conditions.origin is not None:
+        mask, kept = sample.conditions.origin.mask, sample.original
+        if not sample.done:
+            kept = sample.scheduler.add_noise(kept, sample.noise, sample.times[sample.step][None])
+        sample.latents = (1 - mask) * kept + mask * sample.latents
+
+
+def _control(group: Batch, rows: Tensor, moments: Tensor) -> dict[str, Any]:
+    kind = group.samples[0].request.control
+    assert kind is not None
+    down, middle = group.bundle.controlnets[kind.type](
+        rows,
+        moments,
+        encoder_hidden_states=group.text,
+        controlnet_cond=group.control,
+        conditioning_scale=group.control_scale,
+        added_cond_kwargs=group.added,
+        return_dict=False,
+    )
+    return {"down_block_additional_residuals": down, "mid_block_additional_residual": middle}
+
+
+def _foreseen(sample: Sample, noise: Tensor) -> Tensor:
+    """x0 from the prediction. All schedulers feed the UNet variance-preserving latents, so one formula does."""
+    time = sample.times[sample.step]
+    latents = sample.scheduler.scale_model_input(sample.latents, time)
+    alpha = sample.scheduler.alphas_cumprod[round(sample.moments[sample.step])].to(latents)
+    kind = sample.scheduler.config.prediction_type
+    if kind == "sample":
+        return noise
+    if kind == "v_prediction":
+        return alpha.sqrt() * latents - (1 - alpha).sqrt() * noise
+    return (latents - (1 - alpha).sqrt() * noise) / alpha.sqrt()
+
+
+def _sizes(sample: Sample) -> tuple[float, ...]:
+    """SDXL's original size, crop corner and target size in px."""
+    height, width = float(sample.request.height), float(sample.request.width)
+    return height, width, 0.0, 0.0, height, width
+
+
+def _rows(parts: Sequence[Tensor | None], order: Sequence[int]) -> Tensor | None:
+    known = [part for part in parts if part is not None]
+    return torch.cat([known[index] for index in order]) if known else None

@@ -1,0 +1,61 @@
+"""A job inside the engine: its samples, what is done of it, and what its doors hear."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from studio.engine.sample import Conditions, Sample, begin, performed_steps, seed_of
+from studio.engine.weights import ModelBundle
+from studio.errors import StudioError
+from studio.schema import Progress, ResolvedRequest
+
+PREVIEW_EVERY = 0.5  # seconds: a person sees no more, and each costs a matmul and a JPEG
+
+
+@dataclass(eq=False)
+class Job:
+    """`samples`: begun and not yet finished denoising. `served`: tick at which it last had a turn."""
+
+    id: str
+    request: ResolvedRequest
+    inputs: Mapping[str, bytes]
+    leases: ExitStack = field(default_factory=ExitStack)
+    bundle: ModelBundle | None = None
+    conditions: Conditions | None = None
+    samples: list[Sample] = field(default_factory=list)
+    begun: int = 0
+    ended: int = 0  # pictures that came out or failed
+    calls: int = 0  # UNet calls done
+    served: int = -1
+    submitted: float = field(default_factory=time.monotonic)
+    started: float = 0.0
+    previewed: float = 0.0
+    error: StudioError | None = None  # of the first picture that failed
+
+    def fill(self, room: int) -> None:
+        """Begins pictures until `room` samples are in flight. Samples of a long job are not all made at once."""
+        assert self.bundle is not None and self.conditions is not None
+        while self.begun < self.request.count and len(self.samples) < room:
+            self.samples.append(begin(self.id, self.begun, self.request, self.bundle, self.conditions))
+            self.begun += 1
+
+    @cached_property
+    def calls_of_a_picture(self) -> int:
+        return len(self.samples[0].times)
+
+    def progress(self) -> Progress:
+        """In steps as the person counts them: a scheduler may take one or two UNet calls for each."""
+        of = performed_steps(self.request) * self.request.count
+        calls = self.calls_of_a_picture * self.request.count
+        spent = time.monotonic() - self.started
+        return Progress(self.calls * of // calls, of, spent / self.calls * (calls - self.calls))
+
+    def wants_preview(self) -> bool:
+        return time.monotonic() - self.previewed >= PREVIEW_EVERY
+
+    def seed(self, index: int) -> int:
+        return seed_of(self.request, index)

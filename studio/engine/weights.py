@@ -1,0 +1,207 @@
+"""Reading a model from its folder: our own list of classes, safetensors only, straight to the working dtype."""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from diffusers import AutoencoderKL, ControlNetModel, UNet2DConditionModel
+from diffusers.utils import logging as diffusers_logging
+from torch import Tensor, nn
+from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
+from transformers.utils import logging as transformers_logging
+
+from studio.engine import preview
+from studio.engine.lora import Bank
+from studio.errors import EngineError
+
+# Both write advice for developers (unused config keys, tokens over 77, ...) that a studio's log has no use for.
+diffusers_logging.set_verbosity_error()
+transformers_logging.set_verbosity_error()
+transformers_logging.disable_progress_bar()
+diffusers_logging.disable_progress_bar()
+
+NETWORKS: Mapping[str, Any] = {  # folder -> class; a class name inside the folder is never trusted
+    "unet": UNet2DConditionModel,
+    "vae": AutoencoderKL,
+    "text_encoder": CLIPTextModel,
+    "text_encoder_2": CLIPTextModelWithProjection,
+    "controlnet-canny": ControlNetModel,
+}
+
+
+class Located(Protocol):
+    """What is needed of a model's row to load it."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def family(self) -> str: ...
+    @property
+    def folder(self) -> Path: ...
+
+
+@dataclass(eq=False)
+class ModelBundle:
+    """A model in memory.
+
+    `factor`: picture px per latent px. `scheduler_config`: as the checkpoint has it; schedulers are made from it
+    and never change it. `controlnets`: by kind; `control_embeddings`: the part of each that reads the picture,
+    taken out so that it runs once a picture and not once a step. `factors`: (channels + 1, 3), see preview.fit.
+    `zero_negative`: an empty negative prompt means zeros instead of the encoded empty text (SDXL).
+    `texts`: text rows already encoded, newest last.
+    """
+
+    name: str
+    family: str
+    unet: Any
+    vae: Any
+    tokenizers: tuple[Any, ...]
+    text_encoders: tuple[Any, ...]
+    controlnets: Mapping[str, Any]
+    control_embeddings: Mapping[str, nn.Module]
+    scheduler_config: Mapping[str, Any]
+    zero_negative: bool
+    device: torch.device
+    dtype: torch.dtype
+    bytes: int
+    factors: Tensor
+    banks: Mapping[str, Bank]  # "unet", "text_encoder", "text_encoder_2": the LoRAs of each
+    texts: OrderedDict[Any, Any] = field(default_factory=OrderedDict)
+
+    @property
+    def factor(self) -> int:
+        return int(2 ** (len(self.vae.config.block_out_channels) - 1))
+
+    @property
+    def two_encoders(self) -> bool:
+        """SDXL type: pooled text and sizes go into the UNet beside the text rows."""
+        return len(self.text_encoders) == 2
+
+
+def pick_device(asked: str) -> torch.device:
+    """`asked`: auto, cpu, cuda, cuda:1, mps. Raises EngineError for one that is not there."""
+    if asked == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = torch.device(asked)
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise EngineError(
+            f"Device {asked} was asked for; {torch.cuda.device_count()} CUDA devices are there.",
+            hint="Start with STUDIO_DEVICE=auto.",
+        )
+    return device
+
+
+def pick_dtype(device: torch.device) -> torch.dtype:
+    """float16 on CUDA. float32 elsewhere: fp16 takes 200 times as long on a CPU as fp32 does."""
+    return torch.float16 if device.type == "cuda" else torch.float32
+
+
+def bytes_needed(folder: Path, dtype: torch.dtype) -> int:
+    """Bytes of all weights under `folder` once they are `dtype`, from the files' headers alone."""
+    size = torch.tensor([], dtype=dtype).element_size()
+    return sum(_elements(file) * size for name in NETWORKS for file in _weight_files(folder / name))
+
+
+def load(row: Located, device: torch.device, dtype: torch.dtype) -> ModelBundle:
+    """Raises EngineError (with the part's name, never a path) when a part is missing or broken."""
+    folder = row.folder
+    networks = {
+        name: _network(folder / name, device, _dtype_of(name, folder, dtype))
+        for name in NETWORKS
+        if (folder / name / "config.json").is_file()
+    }
+    missing = {"unet", "vae", "text_encoder"} - set(networks)
+    if missing:
+        raise EngineError(
+            f"Model {row.name} has no {', '.join(sorted(missing))}.", hint="Add the model again."
+        )
+    controlnets = {"canny": networks["controlnet-canny"]} if "controlnet-canny" in networks else {}
+    encoders = tuple(networks[name] for name in ("text_encoder", "text_encoder_2") if name in networks)
+    index = _json(folder / "model_index.json")
+    return ModelBundle(
+        name=row.name,
+        family=row.family,
+        unet=networks["unet"],
+        vae=networks["vae"],
+        tokenizers=tuple(_tokenizer(folder, name) for name in ("tokenizer", "tokenizer_2")[: len(encoders)]),
+        text_encoders=encoders,
+        controlnets=controlnets,
+        control_embeddings={kind: _take_embedding(network) for kind, network in controlnets.items()},
+        scheduler_config=_json(folder / "scheduler" / "scheduler_config.json"),
+        zero_negative=len(encoders) == 2 and bool(index.get("force_zeros_for_empty_prompt", True)),
+        device=device,
+        dtype=dtype,
+        bytes=sum(_bytes(network) for network in networks.values()),
+        factors=preview.fit(networks["vae"]),
+        banks={
+            name: Bank(networks[name], name) for name in networks if name == "unet" or name.startswith("text")
+        },
+    )
+
+
+def _network(folder: Path, device: torch.device, dtype: torch.dtype) -> Any:
+    kind = NETWORKS[folder.name]
+    options: dict[str, Any] = {"use_safetensors": True, "local_files_only": True, "dtype": dtype}
+    if _weight_files(folder) and not any("fp16" not in file.name for file in _weight_files(folder)):
+        options["variant"] = "fp16"
+    try:
+        network = kind.from_pretrained(folder, **options)
+    except Exception as error:  # each library has its own; what a person can do about it is the same
+        raise EngineError(
+            f"{folder.name} could not be read ({type(error).__name__}): its files are incomplete or not safetensors.",
+            hint="Add the model again.",
+        ) from error
+    return network.eval().requires_grad_(False).to(device)
+
+
+def _dtype_of(name: str, folder: Path, dtype: torch.dtype) -> torch.dtype:
+    """SDXL's own VAE overflows in float16; its config says so, and so do those where it is not true."""
+    upcast = name == "vae" and dtype == torch.float16 and (folder / "text_encoder_2").is_dir()
+    return (
+        torch.float32 if upcast and _json(folder / name / "config.json").get("force_upcast", True) else dtype
+    )
+
+
+def _take_embedding(network: Any) -> nn.Module:
+    embedding: nn.Module = network.controlnet_cond_embedding
+    network.controlnet_cond_embedding = nn.Identity()
+    return embedding
+
+
+def _tokenizer(folder: Path, name: str) -> Any:
+    try:
+        return CLIPTokenizer.from_pretrained(folder / name, local_files_only=True)
+    except Exception as error:
+        raise EngineError(
+            f"{name} could not be read ({type(error).__name__}).", hint="Add the model again."
+        ) from error
+
+
+def _weight_files(folder: Path) -> list[Path]:
+    return sorted(folder.glob("*.safetensors"))
+
+
+def _elements(file: Path) -> int:
+    with file.open("rb") as stream:
+        (length,) = struct.unpack("<Q", stream.read(8))
+        header = json.loads(stream.read(length))
+    shapes = [entry["shape"] for name, entry in header.items() if name != "__metadata__"]
+    return sum(int(torch.Size(shape).numel()) for shape in shapes)
+
+
+def _json(file: Path) -> dict[str, Any]:
+    if not file.is_file():
+        return {}
+    loaded: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    return loaded
+
+
+def _bytes(network: Any) -> int:
+    return sum(int(tensor.numel() * tensor.element_size()) for tensor in network.state_dict().values())
