@@ -64,7 +64,7 @@ FAMILIES: Mapping[str, Family] = {
 
 @dataclass(frozen=True)
 class Scheduler:
-    """`steps`: advised number of steps, low to high. `options` are laid over the checkpoint's pristine config."""
+    """`steps`: advised number of steps, low to high. `options` go over the checkpoint's pristine config."""
 
     label: str
     diffusers_class: str
@@ -102,7 +102,8 @@ SCHEDULERS: Mapping[str, Scheduler] = {
     ),
     "lms": Scheduler(
         "LMS", "LMSDiscreteScheduler", (20, 50),
-        "Linear multi-step; smooth, wants 20 steps or more.", "线性多步法，平滑，建议 20 步以上。", a1111="LMS",
+        "Linear multi-step; smooth, wants 20 steps or more.", "线性多步法，平滑，建议 20 步以上。",
+        a1111="LMS",
     ),
     "ddpm": Scheduler(
         "DDPM", "DDPMScheduler", (50, 150),
@@ -139,7 +140,8 @@ SCHEDULERS: Mapping[str, Scheduler] = {
     ),
     "kdpm2-ancestral": Scheduler(
         "DPM2 a", "KDPM2AncestralDiscreteScheduler", (15, 30),
-        "DPM2 with fresh noise: varied and detailed, twice the time.", "带随机噪声的 DPM2，多样且细腻，耗时加倍。",
+        "DPM2 with fresh noise: varied and detailed, twice the time.",
+        "带随机噪声的 DPM2，多样且细腻，耗时加倍。",
         a1111="DPM2 a",
     ),
     "lcm": Scheduler(
@@ -152,7 +154,7 @@ SCHEDULERS: Mapping[str, Scheduler] = {
 
 @dataclass(frozen=True)
 class ControlKind:
-    """`low`, `high`: default hysteresis thresholds in 8-bit gradient units (the numbers every other tool uses)."""
+    """`low`, `high`: default hysteresis thresholds in 8-bit gradient units (as every other tool has them)."""
 
     label: str
     low: int

@@ -34,7 +34,9 @@ class StudioError(Exception):
     status = 500
     code = "studio_error"
 
-    def __init__(self, message: str, *, hint: str = "", field: str | None = None, code: str | None = None) -> None:
+    def __init__(
+        self, message: str, *, hint: str = "", field: str | None = None, code: str | None = None
+    ) -> None:
         super().__init__(message)
         self.message = message
         self.hint = hint

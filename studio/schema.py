@@ -1,7 +1,8 @@
 """What flows through the studio: requests in, events out. Every limit and every default lives here.
 
-`GenerationRequest` is what a person or a program asked; fields left out are None. `ResolvedRequest` is the same
-after preset, model and seed were filled in: it says everything that affects the picture and is what a job keeps.
+`GenerationRequest` is what a person or a program asked; fields left out are None. `ResolvedRequest` is the
+same after preset, model and seed were filled in: it says everything that affects the picture, and it is what
+a job keeps.
 """
 
 from __future__ import annotations
@@ -9,10 +10,12 @@ from __future__ import annotations
 import difflib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic.fields import FieldInfo
 
 from studio.errors import BadRequest, InvalidJson
 
@@ -41,7 +44,7 @@ class Control(Frozen):
     """A picture that guides the composition.
 
     `image`: id of an upload or of a library picture, never pixels. `low`, `high`: Canny thresholds in 8-bit
-    gradient units. `scale`: strength of the residuals. `start`, `end`: share of the steps during which it acts.
+    gradient units. `scale`: strength of the residuals. `start`, `end`: share of the steps in which it acts.
     """
 
     type: ControlType = "canny"
@@ -87,7 +90,7 @@ def _size() -> Any:
 
 
 class GenerationRequest(_Asked):
-    """What was asked. None = left to the preset, else to the model. Sizes in px. `seed` -1 or None = draw one."""
+    """What was asked. None = left to the preset, else to the model. Sizes in px. `seed` -1 or None: drawn."""
 
     model: str | None = Field(None, min_length=1, max_length=200)
     negative_prompt: str | None = Field(None, max_length=MAX_PROMPT)
@@ -116,10 +119,12 @@ M = TypeVar("M", bound=BaseModel)
 
 
 def parse(kind: type[M], data: Any) -> M:
-    """`data` (a dict from JSON, a form or a sheet) as `kind`. Raises BadRequest with the first mistake explained."""
+    """`data` (a dict from JSON, a form or a sheet) as `kind`. Raises BadRequest: the first mistake explained."""
     if not isinstance(data, Mapping):
         raise BadRequest(
-            f"An object was expected, not {_name_of(data)}.", hint='Send {"prompt": "..."}.', code="not_an_object"
+            f"An object was expected, not {_name_of(data)}.",
+            hint='Send {"prompt": "..."}.',
+            code="not_an_object",
         )
     try:
         return kind.model_validate(data)
@@ -142,82 +147,104 @@ def parse_json(kind: type[M], body: bytes) -> M:
         data = json.loads(body, object_pairs_hook=no_twins)
     except json.JSONDecodeError as error:
         raise InvalidJson(
-            f"Not JSON: {error.msg} at line {error.lineno}, column {error.colno}.", hint="Send one JSON object."
+            f"Not JSON: {error.msg} at line {error.lineno}, column {error.colno}.",
+            hint="Send one JSON object.",
         ) from None
     except UnicodeDecodeError as error:
         raise InvalidJson(f"Not UTF-8 at byte {error.start}.", hint="Send JSON as UTF-8.") from None
     except RecursionError:
         raise InvalidJson("Not a request: brackets are nested too deep.") from None
+    except ValueError:  # Python refuses whole numbers of more than 4300 digits
+        raise InvalidJson("Not a request: a number has more than 4300 digits.") from None
     return parse(kind, data)
 
 
 def explain(kind: type[BaseModel], error: ValidationError) -> BadRequest:
     """The first mistake of a pydantic error as one sentence with the range and what to do."""
     first = error.errors(include_url=False)[0]
-    path = ".".join(str(part) for part in first["loc"])
+    loc = first["loc"]
+    path = ".".join(str(part) for part in loc)[:200]
     got, rule = first.get("input"), str(first["type"])
+    owner = _owner(kind, loc)
     if rule == "extra_forbidden":
-        close = difflib.get_close_matches(str(first["loc"][-1]), _names(kind), n=1)
-        hint = f"Did you mean {close[0]}?" if close else f"Known fields: {', '.join(_names(kind))}."
-        return BadRequest(f"Unknown field {path!r}.", field=path, hint=hint, code="unknown_field")
+        names = list(owner.model_fields)
+        close = difflib.get_close_matches(str(loc[-1])[:200], names, n=1)
+        hint = f"Did you mean {close[0]}?" if close else f"Known fields: {', '.join(names)}."
+        return BadRequest(f"Unknown field {_shown(path)}.", field=path, hint=hint, code="unknown_field")
     if rule == "missing":
-        return BadRequest(f"{path} is required.", field=path, hint=f"Give {path}.", code="missing_field")
+        needed = [name for name, row in owner.model_fields.items() if row.is_required()]
+        hint = f"Required: {', '.join(needed)}."
+        return BadRequest(f"{path} is required.", field=path, hint=hint, code="missing_field")
     context = first.get("ctx", {})
     if rule == "value_error":
         return BadRequest(f"{path or 'request'}: {context['error']}.", field=path or None)
     if rule.startswith("string_too") or rule == "too_long":
-        length = len(got) if isinstance(got, (str, list, tuple)) else 0
-        limit = context.get("max_length", context.get("min_length"))
-        side = "at most" if "max_length" in context else "at least"
-        return BadRequest(f"{path} has {length} characters; {side} {limit} fit.", field=path, code="bad_length")
+        return BadRequest(f"{path} {_length(got, context)}.", field=path, code="bad_length")
     if rule == "literal_error":
         return BadRequest(f"{path}: {_shown(got)} is not known; use {context['expected']}.", field=path)
-    return BadRequest(f"{path}: {_range(kind, first)}; got {_shown(got)}.", field=path, hint=_nearest(got, rule))
+    asked = owner.model_fields.get(str(loc[-1]))
+    limits = _limits(asked) if asked is not None else {}
+    wanted = _range(asked, limits) if asked is not None and "le" in limits else str(first["msg"])
+    return BadRequest(f"{path}: {wanted}; got {_shown(got)}.", field=path, hint=_nearest(got, limits))
 
 
-def _names(kind: type[BaseModel]) -> list[str]:
-    return list(kind.model_fields)
+def _owner(kind: type[BaseModel], loc: tuple[int | str, ...]) -> type[BaseModel]:
+    """The model that the last name of `loc` is, or was meant to be, a field of."""
+    nested: dict[str, type[BaseModel]] = {"loras": LoraRef, "control": Control}
+    return nested.get(str(loc[0]), kind) if len(loc) > 1 else kind
 
 
-def _range(kind: type[BaseModel], first: Mapping[str, Any]) -> str:
-    field = kind.model_fields.get(str(first["loc"][0]))
-    nested = {"loras": LoraRef, "control": Control}.get(str(first["loc"][0]))
-    if nested is not None and len(first["loc"]) > 1:
-        field = nested.model_fields.get(str(first["loc"][-1]))
-    if field is None:
-        return str(first["msg"])
-    limits = {
+def _length(got: Any, context: Mapping[str, Any]) -> str:
+    one, many = ("character", "characters") if isinstance(got, str) else ("entry", "entries")
+    if "min_length" in context:
+        least = context["min_length"]
+        return f"is empty; at least {least} {one if least == 1 else many}"
+    return f"has {len(got)} {many}; at most {context['max_length']} fit"
+
+
+def _limits(row: FieldInfo) -> dict[str, Any]:
+    return {
         key: getattr(rule, key)
-        for rule in field.metadata
+        for rule in row.metadata
         for key in ("ge", "gt", "le", "multiple_of")
         if getattr(rule, key, None) is not None
     }
-    if "le" not in limits:
-        return str(first["msg"])
-    types = get_args(field.annotation) or (field.annotation,)
+
+
+def _range(row: FieldInfo, limits: Mapping[str, Any]) -> str:
+    types = get_args(row.annotation) or (row.annotation,)
     word = "a number" if float in types else "a whole number"
     if "multiple_of" in limits:
         word = f"a multiple of {limits['multiple_of']}"
-    return f"{word} from {limits.get('ge', limits.get('gt'))} to {limits['le']}"
+    if limits.get("ge") == -1:
+        return f"{word} from 0 to {limits['le']}, or -1 to draw one"
+    if "gt" in limits:
+        return f"{word} above {limits['gt']}, up to {limits['le']}"
+    return f"{word} from {limits['ge']} to {limits['le']}"
 
 
-def _nearest(got: Any, rule: str) -> str:
-    if rule != "multiple_of" or not isinstance(got, int):
+def _nearest(got: Any, limits: Mapping[str, Any]) -> str:
+    if "multiple_of" not in limits or type(got) is not int:
         return ""
-    below = got // 8 * 8
-    return f"Nearest: {below} or {below + 8}."
+    unit = limits["multiple_of"]
+    below = min(max(got // unit * unit, limits["ge"]), limits["le"])
+    above = min(max(-(-got // unit) * unit, limits["ge"]), limits["le"])
+    return f"Nearest: {below} or {above}." if below != above else f"Nearest: {below}."
 
 
 def _shown(got: Any) -> str:
+    if isinstance(got, (Mapping, list, tuple)):  # may be huge or nested a thousand deep
+        return _name_of(got)
     text = repr(got)
     return text if len(text) <= 60 else text[:57] + "..."
 
 
 def _name_of(data: Any) -> str:
-    return {list: "a list", str: "a text", type(None): "null"}.get(type(data), type(data).__name__)
+    words = {list: "a list", dict: "an object", str: "a text", type(None): "null"}
+    return words.get(type(data), type(data).__name__)
 
 
-# --- events: executor -> jobs -> doors -------------------------------------------------------------------------
+# --- events: executor -> jobs -> doors ---------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -249,7 +276,7 @@ class Preview:
 
 @dataclass(frozen=True)
 class Rendered:
-    """A finished picture as the executor hands it over. `data`: PNG without metadata. `seconds`: of its own work."""
+    """A finished picture as the executor hands it over. `data`: PNG, no metadata. `seconds`: its own work."""
 
     index: int
     seed: int
@@ -289,6 +316,78 @@ class Cancelled:
 
 Event = Queued | Started | Progress | Preview | Rendered | Picture | Done | Failed | Cancelled
 FINAL: tuple[type, ...] = (Done, Failed, Cancelled)
+
+
+# --- what doors show ---------------------------------------------------------------------------------
+
+State = Literal["queued", "running", "completed", "failed", "cancelled"]
+
+
+@dataclass(frozen=True)
+class WorkerStatus:
+    """What the process that holds the models says of itself. Sizes in bytes.
+
+    `resident`: (model, bytes) of those in memory. `memory`: of the device, or the process's RSS on a CPU.
+    `rows_per_tick`: mean UNet rows of the last steps.
+    """
+
+    ready: bool
+    device: str = ""
+    dtype: str = ""
+    resident: tuple[tuple[str, int], ...] = ()
+    memory: int = 0
+    adapters: tuple[str, ...] = ()
+    rows_per_tick: float = 0.0
+    versions: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ImageRow:
+    """A picture of the library. `file`: for reading it, never for showing. `created`: UTC, s since 1970."""
+
+    id: str
+    job: str
+    index: int
+    seed: int
+    width: int
+    height: int
+    format: Format
+    file: Path = field(repr=False)
+    created: float
+    seconds: float
+    request: ResolvedRequest
+    trashed: bool = False
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class JobView:
+    """A job as it stands. `progress` 0 to 1. `error`: StudioError.as_dict(). `seconds`: 0 until it ended."""
+
+    id: str
+    state: State
+    progress: float
+    request: ResolvedRequest
+    images: tuple[ImageRow, ...]
+    error: Mapping[str, Any] | None
+    created: float
+    seconds: float
+
+    @property
+    def final(self) -> bool:
+        return self.state in ("completed", "failed", "cancelled")
+
+
+@dataclass(frozen=True)
+class StudioStatus:
+    """`queued`, `running`: jobs. `images`: pictures in the library, `trashed` ones apart."""
+
+    worker: WorkerStatus
+    queued: int
+    running: int
+    images: int
+    trashed: int
+    versions: Mapping[str, str]
 
 
 def nearest_names(name: str, known: Iterable[str]) -> str:

@@ -3,25 +3,32 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import AliasChoices, Field, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 ROOT = Path(__file__).resolve().parent.parent
 
 
 class Settings(BaseSettings):
-    """Each field is `STUDIO_<NAME>`; `HOST` and `PORT` without prefix work too, as hosting tools set them."""
+    """Each field is `STUDIO_<NAME>`. `HOST` and `PORT` work too, as hosting tools set them."""
 
-    model_config = SettingsConfigDict(env_prefix="STUDIO_", frozen=True, extra="ignore", populate_by_name=True)
+    model_config = SettingsConfigDict(
+        env_prefix="STUDIO_", frozen=True, extra="ignore", populate_by_name=True
+    )
 
     home: Path = Field(Path.home() / ".brand-studio", description="Library, uploads, added models and LoRAs.")
-    host: str = Field("127.0.0.1", description="Address to listen on.")
-    port: int = Field(7860, ge=0, le=65535, description="Port of the page and the API.")
+    host: str = Field(
+        "127.0.0.1", validation_alias=AliasChoices("STUDIO_HOST", "HOST"), description="Address to listen on."
+    )
+    port: int = Field(
+        7860, ge=0, le=65535, validation_alias=AliasChoices("STUDIO_PORT", "PORT"),
+        description="Port of the page and the API.",
+    )
     model: str = Field("pocket", description="Model a request gets when neither it nor its preset names one.")
     device: str = Field("auto", description="auto, cpu, cuda, cuda:1, mps.")
-    memory: str = Field("", description="Budget for weights and activations, such as 4GiB; empty = what is free.")
+    memory: str = Field("", description="For weights and activations, such as 4GiB; empty = what is free.")
     rows: int = Field(8, ge=1, le=64, description="Most UNet rows of one tick.")
     queue: int = Field(500, ge=1, description="Most jobs waiting; one more is answered 429.")
     upload_bytes: int = Field(20 * 2**20, ge=1, description="Largest picture upload.")
@@ -29,7 +36,16 @@ class Settings(BaseSettings):
     allowed_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
         (), description="Host names besides localhost that the studio answers to; commas between them."
     )
-    executor: str = Field("local", description="local (worker process), inline (this process), fake (no model).")
+    executor: str = Field(
+        "local", description="local (worker process), inline (this process), fake (no model)."
+    )
+
+    @field_validator("allowed_hosts", mode="before")
+    @classmethod
+    def _split(cls, hosts: Any) -> Any:
+        if not isinstance(hosts, str):
+            return hosts
+        return tuple(host.strip() for host in hosts.split(",") if host.strip())
 
     @property
     def models_dirs(self) -> tuple[Path, ...]:
