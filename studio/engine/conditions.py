@@ -1,4 +1,4 @@
-"""What steers a job's samples, made once for all of them: text rows, LoRA stack, control and start picture."""
+"""What steers a job's samples, made once for all of them: text rows, LoRAs, control and start picture."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from studio.engine import controls
 from studio.engine.job import Job
 from studio.engine.lora_files import read_adapter
 from studio.engine.sample import Conditions
-from studio.engine.text import TextRows, encode
+from studio.engine.text import TextRows, encode, pad_to
 from studio.engine.weights import ModelBundle
 from studio.errors import BadRequest
 from studio.schema import ResolvedRequest
@@ -36,7 +36,7 @@ class Conditioner:
         bundle: ModelBundle,
         running: Iterable[Job],
     ) -> Conditions:
-        """Raises StudioError for a LoRA that does not fit, a picture that is missing, a control the model lacks."""
+        """Raises StudioError: a LoRA that does not fit, a missing picture, a control the model lacks."""
         in_use = {
             name
             for job in running
@@ -58,7 +58,7 @@ class Conditioner:
         return tuple(sorted({name for bundle in bundles for name in bundle.banks["unet"].names()}))
 
     def _attach(self, request: ResolvedRequest, bundle: ModelBundle, in_use: set[str]) -> Stack:
-        """Brings the request's adapters into the banks; a name given twice counts with the sum of its weights."""
+        """Brings the request's adapters into the banks. A name given twice counts with both weights."""
         weights: dict[str, float] = {}
         for lora in request.loras:
             weights[lora.name] = weights.get(lora.name, 0.0) + lora.weight
@@ -87,6 +87,8 @@ class Conditioner:
             pooled = None if prompt.pooled is None else torch.zeros_like(prompt.pooled)
             return prompt, TextRows(torch.zeros_like(prompt.embeds), pooled)
         negative = self._encoded(request.negative_prompt, bundle, stack)
+        tokens = max(len(prompt.embeds), len(negative.embeds))
+        prompt, negative = (pad_to(rows, tokens, bundle, dict(stack)) for rows in (prompt, negative))
         return prompt, negative
 
     def _encoded(self, text: str, bundle: ModelBundle, stack: Stack) -> TextRows:

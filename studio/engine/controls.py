@@ -17,7 +17,7 @@ from studio.schema import Control, ResolvedRequest
 
 
 def pixels(data: bytes, mode: str, width: int, height: int) -> Pixels:
-    """Encoded picture -> uint8 (height, width, 3) for mode RGB, (height, width) for L; cover and centre crop."""
+    """Encoded picture -> uint8 (height, width, 3), for mode L (height, width); cover and centre crop."""
     try:
         with Image.open(io.BytesIO(data), formats=("PNG", "JPEG", "WEBP")) as picture:
             return cover(np.asarray(picture.convert(mode)), width, height)

@@ -35,7 +35,8 @@ class Decoder:
 
     def __init__(self, device: torch.device) -> None:
         self._pool = ThreadPoolExecutor(1, "decode")
-        self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None
+        cuda = device.type == "cuda"
+        self._stream = torch.cuda.Stream(device) if cuda else None  # type: ignore[no-untyped-call]
 
     def start(self, sample: Sample) -> Future[Finished]:
         """Raises (from the future) NumericalError for NaN or infinite values, OutOfMemory."""
@@ -47,7 +48,7 @@ class Decoder:
 
     def _run(self, sample: Sample, ready: torch.cuda.Event | None) -> Finished:
         stream: AbstractContextManager[object] = nullcontext()
-        if self._stream is not None:
+        if self._stream is not None and ready is not None:
             stream = torch.cuda.stream(self._stream)
             self._stream.wait_event(ready)
         with stream, torch.inference_mode():
@@ -55,11 +56,11 @@ class Decoder:
 
 
 def finish(latents: Tensor, bundle: ModelBundle, upscale: float) -> Finished:
-    """`latents` (1, C, h, w). Tries again in tiles when memory runs out, in float32 when values are not finite."""
+    """`latents` (1, C, h, w). Decodes in tiles if memory runs out, in float32 if values are not finite."""
     started = time.monotonic()
     if not latents.isfinite().all():
         raise NumericalError(
-            f"The run left {int((~latents.isfinite()).sum())} of {latents.numel()} latents that are not numbers.",
+            f"{int((~latents.isfinite()).sum())} of {latents.numel()} latents are not numbers after the run.",
             hint="Use another scheduler, less guidance or lower LoRA weights.",
         )
     pixels, notes = _decoded(latents, bundle)

@@ -17,7 +17,7 @@ from studio.engine.weights import ModelBundle
 class Batch:
     """Samples side by side and all that stays the same while they do.
 
-    Rows: first the negative one of each guided sample, then the prompt one of every sample, guided ones first.
+    Rows: first the negative one of each guided sample, then the prompt one of every sample in that order.
     """
 
     key: tuple[Any, ...]
@@ -93,7 +93,7 @@ def advance(group: Batch) -> Tensor:
     if group.channels is not None:
         rows = torch.cat([rows, group.channels], dim=1)
     with bundle.banks["unet"].weights(group.loras):
-        noise = bundle.unet(
+        noise: Tensor = bundle.unet(
             rows,
             moments,
             encoder_hidden_states=group.text,
@@ -102,7 +102,7 @@ def advance(group: Batch) -> Tensor:
             **extra,
         )[0].float()
     if not group.guided:
-        return noise  # type: ignore[no-any-return]
+        return noise
     negative, prompt = noise[: group.guided], noise[group.guided :]
     led = negative + group.guidance * (prompt[: group.guided] - negative)
     return torch.cat([led, prompt[group.guided :]])
@@ -113,15 +113,14 @@ def step(sample: Sample, noise: Tensor, foresee: bool = False) -> None:
     time = sample.times[sample.step]
     if foresee:
         sample.guess = _foreseen(sample, noise)
-    sample.latents = sample.scheduler.step(noise, time, sample.latents, **sample.options, return_dict=False)[
-        0
-    ]
+    moved = sample.scheduler.step(noise, time, sample.latents, **sample.options, return_dict=False)
+    sample.latents = moved[0]
     sample.step += 1
-    if sample.original is not None and sample.conditions.origin is not None:
-        mask, kept = sample.conditions.origin.mask, sample.original
+    if sample.original is not None and sample.mask is not None:
+        kept = sample.original
         if not sample.done:
             kept = sample.scheduler.add_noise(kept, sample.noise, sample.times[sample.step][None])
-        sample.latents = (1 - mask) * kept + mask * sample.latents
+        sample.latents = (1 - sample.mask) * kept + sample.mask * sample.latents
 
 
 def _control(group: Batch, rows: Tensor, moments: Tensor) -> dict[str, Any]:
@@ -140,16 +139,18 @@ def _control(group: Batch, rows: Tensor, moments: Tensor) -> dict[str, Any]:
 
 
 def _foreseen(sample: Sample, noise: Tensor) -> Tensor:
-    """x0 from the prediction. All schedulers feed the UNet variance-preserving latents, so one formula does."""
+    """x0 from the prediction. Every scheduler feeds the UNet variance-preserving latents: one formula."""
     time = sample.times[sample.step]
     latents = sample.scheduler.scale_model_input(sample.latents, time)
-    alpha = sample.scheduler.alphas_cumprod[round(sample.moments[sample.step])].to(latents)
+    alpha = float(sample.scheduler.alphas_cumprod[round(sample.moments[sample.step])])
     kind = sample.scheduler.config.prediction_type
     if kind == "sample":
         return noise
-    if kind == "v_prediction":
-        return alpha.sqrt() * latents - (1 - alpha).sqrt() * noise
-    return (latents - (1 - alpha).sqrt() * noise) / alpha.sqrt()
+    signal, rest = alpha**0.5, (1 - alpha) ** 0.5
+    found: Tensor = (
+        signal * latents - rest * noise if kind == "v_prediction" else (latents - rest * noise) / signal
+    )
+    return found
 
 
 def _sizes(sample: Sample) -> tuple[float, ...]:

@@ -41,7 +41,7 @@ log = logging.getLogger(__name__)
 
 
 class Engine:
-    """`submit` and `cancel` may be called from any thread; all else from one, which calls `tick` until `idle`."""
+    """`submit` and `cancel` may be called from any thread, all else from the one that calls `tick`."""
 
     def __init__(self, settings: Settings, models: Models) -> None:
         self.settings, self.models = settings, models
@@ -114,7 +114,7 @@ class Engine:
     def close(self) -> None:
         self._decoder.close()
 
-    # --- jobs in and out ---------------------------------------------------------------------------------------
+    # --- jobs in and out ---
 
     def _take_inbox(self) -> None:
         while self._inbox:
@@ -165,10 +165,10 @@ class Engine:
     def _tell(self, job: Job, event: Event) -> None:
         self._events.append((job.id, event))
 
-    # --- steps -------------------------------------------------------------------------------------------------
+    # --- steps ---
 
     def _run(self, samples: list[Sample]) -> None:
-        """One step for `samples`. A fault is narrowed down to the sample that has it; the others get their step."""
+        """One step for `samples`. A fault is narrowed down to its sample; the others get their step."""
         started = time.monotonic()
         try:
             noise = advance(self._batched(samples))
@@ -183,7 +183,7 @@ class Engine:
                 self._run([sample])
             return
         previews = self._due_previews(samples)
-        for sample, predicted in zip(self._batched(samples).samples, noise.split(1), strict=True):
+        for sample, predicted in zip(self._batched(samples).samples, noise.chunk(len(samples)), strict=True):
             self._step(sample, predicted, foresee=sample in previews)
         share = (time.monotonic() - started) / len(samples)
         for sample in samples:
@@ -276,7 +276,7 @@ class Engine:
 
 
 def _explained(error: Exception, sample: Sample | None = None) -> StudioError:
-    """`error` as one of ours. Raises it again when the device is lost: going on would fail every later job."""
+    """`error` as one of ours. Raises it when the device is lost: every later job would fail too."""
     if isinstance(error, StudioError):
         return error
     if isinstance(error, torch.OutOfMemoryError):

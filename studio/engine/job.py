@@ -37,7 +37,7 @@ class Job:
     error: StudioError | None = None  # of the first picture that failed
 
     def fill(self, room: int) -> None:
-        """Begins pictures until `room` samples are in flight. Samples of a long job are not all made at once."""
+        """Begins pictures until `room` samples are in flight, not all of a long job at once."""
         assert self.bundle is not None and self.conditions is not None
         while self.begun < self.request.count and len(self.samples) < room:
             self.samples.append(begin(self.id, self.begun, self.request, self.bundle, self.conditions))

@@ -17,16 +17,16 @@ def scaled(raw: Tensor, vae: Any) -> Tensor:
     """From what the VAE encodes to what the UNet works on."""
     mean, std = _statistics(vae, raw)
     if mean is None or std is None:
-        return raw * vae.config.scaling_factor
-    return (raw - mean) * vae.config.scaling_factor / std
+        return raw * float(vae.config.scaling_factor)
+    return (raw - mean) * float(vae.config.scaling_factor) / std
 
 
 def unscaled(latents: Tensor, vae: Any) -> Tensor:
     """From what the UNet works on to what the VAE decodes."""
     mean, std = _statistics(vae, latents)
     if mean is None or std is None:
-        return latents / vae.config.scaling_factor
-    return latents * std / vae.config.scaling_factor + mean
+        return latents / float(vae.config.scaling_factor)
+    return latents * std / float(vae.config.scaling_factor) + mean
 
 
 def _statistics(vae: Any, like: Tensor) -> tuple[Tensor | None, Tensor | None]:

@@ -25,7 +25,7 @@ def parse_bytes(text: str) -> int:
 
 
 def budget(asked: str, device: torch.device, resident: int) -> int:
-    """Bytes for all models together: what was asked for, else what is free now plus what models hold already."""
+    """Bytes for all models together: what was asked for, else what is free now and what models hold."""
     if asked:
         return parse_bytes(asked)
     if device.type == "cuda":

@@ -16,7 +16,7 @@ SIDE = 256  # px of the longer side at most: some 8 kB as JPEG, sharp enough to 
 
 @torch.inference_mode()
 def fit(vae: Any) -> Tensor:
-    """RGB (0..1) as a linear function of latents: (channels + 1, 3) float32 on the CPU, last row the constant.
+    """RGB (0..1) as a linear function of latents: (channels + 1, 3) float32 on the CPU, constant last.
 
     Least squares over the VAE's own latents of plain colours and of two-colour ramps.
     """
@@ -32,7 +32,8 @@ def fit(vae: Any) -> Tensor:
     wanted = colours.movedim(1, -1).reshape(-1, 3)
     # A ridge keeps channels that hardly vary over plain colours from getting huge factors.
     ridge = 1e-3 * len(known) * torch.eye(known.shape[1])
-    return torch.linalg.solve(known.T @ known + ridge, known.T @ wanted)
+    factors: Tensor = torch.linalg.solve(known.T @ known + ridge, known.T @ wanted)
+    return factors
 
 
 def picture(latents: Tensor, factors: Tensor, factor: int) -> bytes:

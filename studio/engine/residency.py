@@ -20,7 +20,7 @@ class _Resident:
 
 
 class Residency:
-    """`load` makes a bundle; `need` says its bytes beforehand; `budget` says how many bytes there are for all.
+    """`load` makes a bundle, `need` says its bytes beforehand, `budget` how many bytes there are for all.
 
     `budget` gets the bytes resident now, so that it can count them as free when it asks the machine.
     """
@@ -33,7 +33,7 @@ class Residency:
 
     @contextmanager
     def lease(self, name: str) -> Iterator[ModelBundle]:
-        """The model in memory, staying there until the block ends. Raises OutOfMemory if it cannot be made to fit."""
+        """The model, in memory until the block ends. Raises OutOfMemory when it cannot be made to fit."""
         resident = self._residents.get(name)
         if resident is None:
             self._make_room(name)

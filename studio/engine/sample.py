@@ -21,7 +21,7 @@ from studio.schema import MAX_SEED, ResolvedRequest
 class Origin:
     """The picture a job starts from, read once for all its samples.
 
-    `mean`, `std`: (1, C, h, w) float32, what the VAE made of it. `mask`: (1, 1, h, w), 1 = paint here, or None.
+    `mean`, `std`: (1, C, h, w) float32, what the VAE made of it. `mask`: (1, 1, h, w), 1 = paint here.
     `kept_mean`, `kept_std`: the same of the picture with the masked part greyed out, for UNets of 9 channels.
     """
 
@@ -34,7 +34,7 @@ class Origin:
 
 @dataclass(frozen=True, eq=False)
 class Conditions:
-    """What steers all samples of a job. `control`: (1, C, h, w), a picture after the ControlNet's own reading."""
+    """What steers all samples of a job. `control`: (1, C, h, w), the picture as the ControlNet read it."""
 
     prompt: TextRows
     negative: TextRows | None  # None: no guidance, one row a sample
@@ -68,6 +68,11 @@ class Sample:
     @property
     def rows(self) -> int:
         return 1 if self.conditions.negative is None else 2
+
+    @property
+    def mask(self) -> Tensor | None:
+        origin = self.conditions.origin
+        return None if origin is None else origin.mask
 
     @property
     def done(self) -> bool:
@@ -105,7 +110,7 @@ def performed_steps(request: ResolvedRequest) -> int:
 def begin(
     job: str, index: int, request: ResolvedRequest, bundle: ModelBundle, conditions: Conditions
 ) -> Sample:
-    """Picture `index` of a job before its first step. Draws what a diffusers pipeline would draw, in its order."""
+    """Picture `index` of a job before its first step. Draws what a diffusers pipeline draws, in its order."""
     seed = seed_of(request, index)
     generator = torch.Generator("cpu").manual_seed(seed)
     scheduler = make_scheduler(request.scheduler, bundle.scheduler_config)
@@ -146,7 +151,7 @@ def _fill(sample: Sample, generator: torch.Generator) -> None:
     plain = in_channels == bundle.vae.config.latent_channels
     if not plain and (origin is None or origin.mask is None):
         raise BadRequest(
-            f"{bundle.name} is an inpainting model ({in_channels} input channels): it needs a picture and a mask.",
+            f"{bundle.name} paints over ({in_channels} input channels): it needs a picture and a mask.",
             field="mask",
             hint="Give init_image and mask, or pick another model.",
         )

@@ -11,10 +11,10 @@ Key = tuple[object, ...]
 
 
 def next_group(jobs: Iterable[Job], rows: Mapping[Key, int], most: int) -> list[Sample]:
-    """Samples for the coming tick: equal keys, at most `most` rows (or rows[key] where that is less), never none.
+    """Samples for the coming tick: equal keys, at most `most` rows (rows[key] where that is less).
 
-    Which key: the one holding the job that has waited longest. Which samples: a first one of each job, longest
-    wait first, then a second one of each, and so on; a job's earlier pictures come before its later ones.
+    Which key: that of the job that has waited longest. Which samples: a first one of each job, longest wait
+    first, then a second one of each, and so on; a job's earlier pictures before its later ones.
     """
     waiting = sorted((job for job in jobs if job.samples), key=lambda job: job.served)
     if not waiting:

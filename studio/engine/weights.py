@@ -1,4 +1,4 @@
-"""Reading a model from its folder: our own list of classes, safetensors only, straight to the working dtype."""
+"""Reading a model from its folder: classes of our choice, safetensors only, straight to the working dtype."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from studio.engine import preview
 from studio.engine.lora import Bank
 from studio.errors import EngineError
 
-# Both write advice for developers (unused config keys, tokens over 77, ...) that a studio's log has no use for.
+# Both write advice for developers (unused config keys, long prompts) that a studio's log has no use for.
 diffusers_logging.set_verbosity_error()
 transformers_logging.set_verbosity_error()
 transformers_logging.disable_progress_bar()
@@ -51,11 +51,12 @@ class Located(Protocol):
 class ModelBundle:
     """A model in memory.
 
-    `factor`: picture px per latent px. `scheduler_config`: as the checkpoint has it; schedulers are made from it
-    and never change it. `controlnets`: by kind; `control_embeddings`: the part of each that reads the picture,
-    taken out so that it runs once a picture and not once a step. `factors`: (channels + 1, 3), see preview.fit.
+    `factor`: picture px per latent px. `scheduler_config`: as the checkpoint has it; schedulers are made from
+    it and never change it. `controlnets`: by kind; `control_embeddings`: the part of each that reads the
+    picture, taken out so that it runs once a picture and not once a step. `factors`: see preview.fit.
     `zero_negative`: an empty negative prompt means zeros instead of the encoded empty text (SDXL).
-    `texts`: text rows already encoded, newest last.
+    `banks`: "unet", "text_encoder", "text_encoder_2": the LoRAs of each. `texts`: rows already encoded,
+    newest last.
     """
 
     name: str
@@ -70,14 +71,18 @@ class ModelBundle:
     zero_negative: bool
     device: torch.device
     dtype: torch.dtype
-    bytes: int
+    weight_bytes: int
     factors: Tensor
-    banks: Mapping[str, Bank]  # "unet", "text_encoder", "text_encoder_2": the LoRAs of each
+    banks: Mapping[str, Bank]
     texts: OrderedDict[Any, Any] = field(default_factory=OrderedDict)
 
     @property
     def factor(self) -> int:
         return int(2 ** (len(self.vae.config.block_out_channels) - 1))
+
+    @property
+    def bytes(self) -> int:
+        return self.weight_bytes + sum(bank.bytes for bank in self.banks.values())
 
     @property
     def two_encoders(self) -> bool:
@@ -123,6 +128,7 @@ def load(row: Located, device: torch.device, dtype: torch.dtype) -> ModelBundle:
             f"Model {row.name} has no {', '.join(sorted(missing))}.", hint="Add the model again."
         )
     controlnets = {"canny": networks["controlnet-canny"]} if "controlnet-canny" in networks else {}
+    embeddings = {kind: _take_embedding(network) for kind, network in controlnets.items()}
     encoders = tuple(networks[name] for name in ("text_encoder", "text_encoder_2") if name in networks)
     index = _json(folder / "model_index.json")
     return ModelBundle(
@@ -133,12 +139,12 @@ def load(row: Located, device: torch.device, dtype: torch.dtype) -> ModelBundle:
         tokenizers=tuple(_tokenizer(folder, name) for name in ("tokenizer", "tokenizer_2")[: len(encoders)]),
         text_encoders=encoders,
         controlnets=controlnets,
-        control_embeddings={kind: _take_embedding(network) for kind, network in controlnets.items()},
+        control_embeddings=embeddings,
         scheduler_config=_json(folder / "scheduler" / "scheduler_config.json"),
         zero_negative=len(encoders) == 2 and bool(index.get("force_zeros_for_empty_prompt", True)),
         device=device,
         dtype=dtype,
-        bytes=sum(_bytes(network) for network in networks.values()),
+        weight_bytes=sum(_bytes(network) for network in (*networks.values(), *embeddings.values())),
         factors=preview.fit(networks["vae"]),
         banks={
             name: Bank(networks[name], name) for name in networks if name == "unet" or name.startswith("text")
@@ -155,7 +161,7 @@ def _network(folder: Path, device: torch.device, dtype: torch.dtype) -> Any:
         network = kind.from_pretrained(folder, **options)
     except Exception as error:  # each library has its own; what a person can do about it is the same
         raise EngineError(
-            f"{folder.name} could not be read ({type(error).__name__}): its files are incomplete or not safetensors.",
+            f"{folder.name} could not be read ({type(error).__name__}): incomplete or not safetensors.",
             hint="Add the model again.",
         ) from error
     return network.eval().requires_grad_(False).to(device)
@@ -204,4 +210,4 @@ def _json(file: Path) -> dict[str, Any]:
 
 
 def _bytes(network: Any) -> int:
-    return sum(int(tensor.numel() * tensor.element_size()) for tensor in network.state_dict().values())
+    return sum(int(tensor.numel() * tensor.element_size()) for tensor in network.parameters())

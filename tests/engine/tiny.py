@@ -58,7 +58,7 @@ def vae() -> AutoencoderKL:
 
 
 def tokenizer(folder: Path) -> CLIPTokenizer:
-    """Every printable ASCII character is a token, inside of a word and at its end; nothing merges but 're'."""
+    """Every printable ASCII character is a token, inside of a word and at its end; only 're' merges."""
     letters = [chr(code) for code in range(33, 127)]
     words = letters + [letter + "</w>" for letter in letters] + ["re", "<|startoftext|>", "<|endoftext|>"]
     folder.mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,39 @@
+from __future__ import annotations
+
+import pytest
+import tiny
+import torch
+from drive import Bench, Shelf
+
+from studio.settings import Settings
+
+
+@pytest.fixture(scope="session")
+def shelf(tmp_path_factory: pytest.TempPathFactory) -> Shelf:
+    home = tmp_path_factory.mktemp("tiny")
+    models = {
+        "sd": tiny.save_sd(home / "sd"),
+        "other": tiny.save_sd(home / "other", seed=8),
+        "paint": tiny.save_sd(home / "paint", in_channels=9),
+        "xl": tiny.save_xl(home / "xl"),
+    }
+    loras = {
+        "warm": tiny.save_lora(home / "warm.safetensors", tiny.unet(), seed=1, rank=4),
+        "cold": tiny.save_lora(home / "cold.safetensors", tiny.unet(), seed=2, rank=8),
+    }
+    return Shelf(models, loras)
+
+
+@pytest.fixture(scope="session")
+def settings() -> Settings:
+    return Settings(device="cpu", model="sd", rows=8)
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def bench(shelf: Shelf) -> Bench:
+    return Bench(shelf)
