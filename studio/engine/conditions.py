@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
@@ -13,7 +14,7 @@ from studio.engine.lora_files import read_adapter
 from studio.engine.sample import Conditions
 from studio.engine.text import TextRows, encode, pad_to
 from studio.engine.weights import ModelBundle
-from studio.errors import BadRequest
+from studio.errors import BadRequest, NotFound
 from studio.schema import ResolvedRequest
 
 if TYPE_CHECKING:
@@ -55,17 +56,18 @@ class Conditioner:
         return Conditions(prompt, negative, dict(stack), control, origin)
 
     def adapters(self, bundles: Iterable[ModelBundle]) -> tuple[str, ...]:
-        return tuple(sorted({name for bundle in bundles for name in bundle.banks["unet"].names()}))
+        names = {name for bundle in bundles for name in bundle.banks["unet"].names()}
+        return tuple(sorted({name.rpartition("@")[0] for name in names}))
 
     def _attach(self, request: ResolvedRequest, bundle: ModelBundle, in_use: set[str]) -> Stack:
         """Brings the request's adapters into the banks. A name given twice counts with both weights."""
         weights: dict[str, float] = {}
         for lora in request.loras:
-            weights[lora.name] = weights.get(lora.name, 0.0) + lora.weight
-        for name in weights:
+            file = self._models.lora(lora.name).file
+            name = _adapter_name(lora.name, file)
+            weights[name] = weights.get(name, 0.0) + lora.weight
             if name not in bundle.banks["unet"].names():
-                row = self._models.lora(name)
-                adapter = read_adapter(row.file, bundle.unet, bundle.text_encoders, bundle.family)
+                adapter = read_adapter(file, bundle.unet, bundle.text_encoders, bundle.family)
                 for bank in bundle.banks.values():
                     bank.add(name, adapter)
         self._forget(bundle, in_use | set(weights))
@@ -100,6 +102,14 @@ class Conditioner:
             bundle.texts.popitem(last=False)
         rows: TextRows = bundle.texts[key]
         return rows
+
+
+def _adapter_name(name: str, file: Path) -> str:
+    """Another file under the same name is another adapter."""
+    try:
+        return f"{name}@{file.stat().st_mtime_ns}"
+    except OSError:
+        raise NotFound(f"The LoRA {name} is gone.", hint="Add it again.", code="lora_missing") from None
 
 
 def _input(inputs: Mapping[str, bytes], name: str, field: str) -> bytes:

@@ -22,7 +22,7 @@ def fit(vae: Any) -> Tensor:
     """
     weight = next(vae.parameters())
     factor = 2 ** (len(vae.config.block_out_channels) - 1)
-    pictures = _swatches(factor * 8)
+    pictures = swatches(factor * 8)
     inputs = (pictures * 2 - 1).to(weight.device, weight.dtype)
     latents = torch.cat([vae.encode(picture[None]).latent_dist.mode() for picture in inputs])
     latents = scaled(latents.float().cpu(), vae)
@@ -48,7 +48,7 @@ def picture(latents: Tensor, factors: Tensor, factor: int) -> bytes:
     return stream.getvalue()
 
 
-def _swatches(side: int) -> Tensor:
+def swatches(side: int) -> Tensor:
     """Plain colours and ramps between them: (n, 3, side, side), 0..1."""
     levels = torch.tensor([0.0, 0.5, 1.0])
     colours = torch.cartesian_prod(levels, levels, levels)

@@ -15,6 +15,7 @@ def shelf(tmp_path_factory: pytest.TempPathFactory) -> Shelf:
         "sd": tiny.save_sd(home / "sd"),
         "other": tiny.save_sd(home / "other", seed=8),
         "paint": tiny.save_sd(home / "paint", in_channels=9),
+        "velocity": tiny.save_sd(home / "velocity", prediction="v_prediction"),
         "xl": tiny.save_xl(home / "xl"),
     }
     loras = {

@@ -210,3 +210,10 @@ def test_no_guidance_equals_diffusers(bench: Bench, reference: Reference) -> Non
     sample = bench.sample(request)
     assert sample.rows == 1
     assert difference(bench.latents(request), reference.latents(StableDiffusionPipeline, request)) <= LIMIT
+
+
+def test_v_prediction_comes_from_the_checkpoint(bench: Bench, reference: Reference) -> None:
+    request = ask(model="velocity", scheduler="dpmpp-2m")
+    assert difference(bench.latents(request), reference.latents(StableDiffusionPipeline, request)) <= LIMIT
+    plain = bench.latents(ask(scheduler="dpmpp-2m"))
+    assert difference(bench.latents(request), plain) > 10 * LIMIT  # the same weights, read the other way

@@ -108,7 +108,7 @@ def schedule(**options: Any) -> PNDMScheduler:
     )
 
 
-def save_sd(folder: Path, **unet_options: Any) -> Path:
+def save_sd(folder: Path, prediction: str = "epsilon", **unet_options: Any) -> Path:
     words = tokenizer(folder / "tokenizer")
     network = unet(**unet_options)
     StableDiffusionPipeline(
@@ -116,7 +116,7 @@ def save_sd(folder: Path, **unet_options: Any) -> Path:
         text_encoder=text_encoder(words, CLIPTextModel, 3),
         tokenizer=words,
         unet=network,
-        scheduler=schedule(),
+        scheduler=schedule(prediction_type=prediction),
         safety_checker=None,
         feature_extractor=None,
         requires_safety_checker=False,
