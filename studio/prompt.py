@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import math
 import re
+import sys
+from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -20,16 +22,23 @@ MAX_LENGTH = 20_000  # characters: twice what a request may hold, for prompts th
 MAX_DEPTH = 32  # brackets: 1.1^32 = 21, far beyond what a picture bears
 MAX_WEIGHT = 100.0
 
-_NUMBER = r"[+-]?+(?:\d++(?:\.\d*+)?+|\.\d++)(?:e[+-]?+\d++)?+|[+-]?+(?:nan|inf(?:inity)?+)"
 # Possessive everywhere (`*+`, `++`): nothing is ever tried twice, so time grows with the length only.
+# A tag is short because what follows a `<a:` without an end is looked through once for each `<`.
+_NUMBER = r"[+-]?+(?:\d++(?:\.\d*+)?+|\.\d++)(?:e[+-]?+\d++)?+|[+-]?+(?:nan|inf(?:inity)?+)"
+_ASIDE = re.compile(
+    r"""
+      (?P<comment>\#(?![0-9a-f]{6}\b)[^\n]*+)
+    | <(?P<kind>\w++):(?P<arguments>[^>\n]{0,300}+)>
+    | (?P<text>\\[\\\#<]|[^\\<\#]++|.)
+    """,
+    re.VERBOSE | re.DOTALL | re.IGNORECASE,
+)
 _TOKEN = re.compile(
     rf"""
-      (?P<comment>\#(?![0-9a-f]{{6}}\b)[^\n]*+)
-    | \\(?P<escaped>[()\[\]\\\#<>])
-    | <(?P<kind>\w++):(?P<arguments>[^<>]*+)>
+      \\(?P<escaped>[()\[\]\\\#<>])
     | :\s*+(?P<weight>{_NUMBER})\s*+\)
     | (?P<bracket>[()\[\]])
-    | (?P<text>[^\\()\[\]:<\#]++|.)
+    | (?P<text>[^\\()\[\]:]++|.)
     """,
     re.VERBOSE | re.DOTALL | re.IGNORECASE,
 )
@@ -80,26 +89,40 @@ def parse(text: str) -> Prompt:
             f"The prompt has {len(text)} characters; {MAX_LENGTH} fit.", hint="Shorten it.", field="prompt",
             code="bad_length",
         )  # fmt: skip
-    pieces, factors, loras, kept = _scan(text)
-    return Prompt(_sections(pieces, factors), tuple(loras), "".join(kept))
+    clean, loras, origins = _strip(text)
+    pieces, factors = _scan(clean, origins)
+    return Prompt(_sections(pieces, factors), tuple(loras), clean)
 
 
-def _scan(text: str) -> tuple[list[_Piece], list[float], list[LoraTag], list[str]]:
-    """The text as pieces, the factor of each bracket by its number, the tags, the text that stays."""
+def _strip(text: str) -> tuple[str, list[LoraTag], list[tuple[int, int]]]:
+    """The text without tags and comments, the lora tags, and (place in it, place in `text`) of its parts.
+
+    A space stands in for a tag between two words, so that what remains never grows together into new markup.
+    """
+    kept: list[str] = []
+    loras: list[LoraTag] = []
+    origins: list[tuple[int, int]] = []
+    length = 0
+    for match in _ASIDE.finditer(text):
+        part = match["text"] or ""
+        if match["kind"] is not None:
+            if match["kind"].lower() == "lora":
+                loras.append(_lora(match["arguments"], match.start() + 1))
+            part = "" if not kept or kept[-1][-1].isspace() else " "
+        if part:
+            origins.append((length, match.start()))
+            kept.append(part)
+            length += len(part)
+    return "".join(kept), loras, origins
+
+
+def _scan(text: str, origins: list[tuple[int, int]]) -> tuple[list[_Piece], list[float]]:
+    """The text as pieces, and the factor of each bracket by its number."""
     pieces: list[_Piece] = []
     factors: list[float] = []
-    loras: list[LoraTag] = []
-    kept: list[str] = []
     stacks: dict[str, list[int]] = {"(": [], "[": []}
     for match in _TOKEN.finditer(text):
-        column, typed, group = match.start() + 1, match.group(), match.lastgroup
-        if group == "arguments":
-            if match["kind"] == "lora":
-                loras.append(_lora(match["arguments"], column))
-            continue
-        if group == "comment":
-            continue
-        kept.append(typed)
+        column, typed, group = _column(match.start(), origins), match.group(), match.lastgroup
         if typed in stacks:
             if sum(map(len, stacks.values())) == MAX_DEPTH:
                 raise _refuse(f"Brackets nest deeper than {MAX_DEPTH} at column {column}.", "Remove some.")
@@ -113,7 +136,13 @@ def _scan(text: str) -> tuple[list[_Piece], list[float], list[LoraTag], list[str
             pieces.append(_Piece(column, closes=number))
         else:
             pieces.append(_Piece(column, text=match["escaped"] if group == "escaped" else typed))
-    return pieces, factors, loras, kept
+    return pieces, factors
+
+
+def _column(place: int, origins: list[tuple[int, int]]) -> int:
+    """Of what was typed, from 1, for a place in the stripped text."""
+    stripped, typed = origins[bisect_right(origins, (place, sys.maxsize)) - 1]
+    return typed + place - stripped + 1
 
 
 def _sections(pieces: list[_Piece], factors: list[float]) -> tuple[tuple[Span, ...], ...]:

@@ -246,7 +246,7 @@ def test_under_nine_tenths_of_known_modules_are_refused(sd: Any, tmp_path: Path)
         {"weight": torch.zeros(2)},
         {"unet.conv_in.lora_A.weight": torch.zeros(4, 4, 3, 3)},
         {"unet.conv_in.lora_A.weight": torch.tensor(1.0), "unet.conv_in.lora_B.weight": torch.tensor(1.0)},
-        {"unet.conv_in.lora_A.weight": torch.ones(0, 4, 3, 3), "unet.conv_in.lora_B.weight": torch.ones(8, 0)},
+        {"unet.conv_in.lora_A.weight": torch.ones(0, 4), "unet.conv_in.lora_B.weight": torch.ones(8, 0)},
         {"lora_unet_.lora_down.weight": torch.zeros(2, 2)},
         {"lora_unet_input_blocks_x.lora_down.weight": torch.zeros(2, 2)},
         {"lora_unet_mid_block.alpha": torch.zeros(2, 2)},
