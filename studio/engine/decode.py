@@ -69,7 +69,7 @@ def finish(latents: Tensor, bundle: ModelBundle, upscale: float) -> Finished:
         size = (round(image.width * upscale), round(image.height * upscale))
         image = image.resize(size, Image.Resampling.LANCZOS)
     stream = io.BytesIO()
-    # Level 1 writes six times as fast as the default 6 for 8 % more bytes; the library writes the file again.
+    # Level 1 takes 0.6 of the time of the default 6 for 12 % more bytes; the library writes the file again.
     image.save(stream, "PNG", compress_level=1)
     return Finished(image.width, image.height, stream.getvalue(), time.monotonic() - started, notes)
 
