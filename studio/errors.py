@@ -113,11 +113,13 @@ class UnsupportedMedia(StudioError):
 class QueueFull(StudioError):
     status = 429
     code = "queue_full"
+    retry_after = 5  # s
 
 
 class NotReady(StudioError):
     status = 503
     code = "not_ready"
+    retry_after = 5  # s
 
 
 class EngineError(StudioError):

@@ -1,0 +1,232 @@
+"""Finding, judging and adding models and LoRAs under the studio's folders."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import threading
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+from studio.catalog import FAMILIES
+from studio.errors import BadRequest, Conflict, NotFound, StudioError, UnsafeFormat, WrongBase
+from studio.models.folders import PARTS, ModelRow, read_folder
+from studio.models.lora_files import LoraRow, read_lora
+from studio.models.tokens import count, load_tokenizer
+from studio.prompt import parse
+from studio.safetensors_header import read_header
+from studio.schema import nearest_names
+from studio.settings import ROOT, Settings
+
+NAME = re.compile(r"(?!\.)[\w .+-]{1,100}(?<![ .])")
+KEPT_SUFFIXES = (".json", ".txt", ".safetensors")  # of a model folder; all else stays behind
+
+ModelRows = list[ModelRow]
+LoraRows = list[LoraRow]
+T = TypeVar("T")
+
+
+class Models:
+    """`list` and `loras` look at the folders each time; a header is read again when its file changed."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._seen: dict[tuple[Any, ...], Any] = {}
+        self._lock = threading.Lock()
+
+    def list(self) -> ModelRows:
+        """The models that can be used; see `problems` for the others."""
+        return [row for row in self._models().values() if isinstance(row, ModelRow)]
+
+    def problems(self) -> Mapping[str, StudioError]:
+        """Why models that are there can't be used, by name."""
+        return {name: row for name, row in self._models().items() if isinstance(row, StudioError)}
+
+    def get(self, name: str) -> ModelRow:
+        """Raises NotFound (`model_not_found`) with the nearest names, or what is wrong with the model."""
+        found = self._models()
+        row = found.get(name)
+        if row is None:
+            hint = nearest_names(name, found)
+            raise NotFound(f"No model {name[:80]!r}.", hint=hint, field="model", code="model_not_found")
+        if isinstance(row, StudioError):
+            raise row
+        return row
+
+    def loras(self) -> LoraRows:
+        """All of them, also those with a `problem`."""
+        rows: dict[str, LoraRow] = {}
+        for folder in self._settings.loras_dirs:
+            for file in _entries(folder):
+                if file.suffix.lower() == ".safetensors" and file.is_file() and file.stem not in rows:
+                    key = ("lora", file, *_stamp(file))
+                    rows[file.stem] = self._once(key, partial(read_lora, file, file.stem))
+        return sorted(rows.values(), key=lambda row: row.name)
+
+    def lora(self, name: str) -> LoraRow:
+        """By file name, or by the title its maker gave it. Raises NotFound (`lora_not_found`)."""
+        rows, folded = self.loras(), name.casefold()
+        exact = [row for row in rows if row.name == name]
+        near = [row for row in rows if folded in (row.name.casefold(), row.title.casefold())]
+        for row in (*exact, *near):
+            return row
+        hint = nearest_names(name, [row.name for row in rows])
+        raise NotFound(f"No LoRA {name[:80]!r}.", hint=hint, field="loras", code="lora_not_found")
+
+    def check_lora(self, name: str, model: str) -> None:
+        """Raises WrongBase for a LoRA of another family, BadRequest for one that can't be used at all."""
+        lora, row = self.lora(name), self.get(model)
+        if lora.problem:
+            raise BadRequest(f"LoRA {lora.name}: {lora.problem}", field="loras", code="lora_unusable")
+        if lora.context and lora.context != row.context:
+            made_for = FAMILIES[lora.base].label if lora.base else f"text rows {lora.context} wide"
+            label = FAMILIES[row.family].label
+            raise WrongBase(
+                f"LoRA {lora.name} was made for {made_for}, model {row.name} is {label}. "
+                f"Its text rows are {lora.context} wide, the model's {row.context}: "
+                f"0 of its {lora.tensors} tensors would match.",
+                hint=f"Take it out of the stack, or pick a {made_for} model.",
+                field="loras",
+            )
+
+    def count_tokens(self, model: str, text: str) -> int:
+        """Tokens of the prompt without start and end, tags and comments left out; 75 fill a chunk."""
+        folder = self.get(model).folder / "tokenizer"
+        tokenizer = self._once(("tokens", folder, *_stamp(folder)), lambda: load_tokenizer(folder))
+        return sum(count(tokenizer, span.text) for section in parse(text).sections for span in section)
+
+    def add_lora(self, file: Path, name: str | None = None) -> LoraRow:
+        """Copies a file in. Raises UnsafeFormat, BadRequest, or Conflict where another LoRA has the name."""
+        read_header(file)
+        name = _checked_name(name if name is not None else file.stem)
+        row = read_lora(file, name)
+        if row.problem:
+            raise BadRequest(row.problem, code="lora_unusable")
+        digest = _sha256(file)
+        for known in self.loras():
+            if known.name.casefold() == name.casefold():
+                if (other := _sha256(known.file)) == digest:
+                    return known
+                raise Conflict(
+                    f"Another LoRA {known.name} is there: hash {other[:12]}, the new one's {digest[:12]}.",
+                    hint="Give the new one another name.",
+                )
+        target = self._settings.home / "loras" / f"{name}.safetensors"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _copy(file, target)
+        return self.lora(name)
+
+    def add_model(self, path: Path, name: str | None = None) -> ModelRow:
+        """Takes in a diffusers folder: hard links where the disk allows it, copies elsewhere.
+
+        Raises BadRequest (`bad_model_id`, `custom_code_refused`, `model_incomplete`), UnsafeFormat, Conflict.
+        """
+        if path.is_file():
+            read_header(path)
+            raise UnsafeFormat(
+                f"{path.name[:80]} is one file; a model is a folder in the diffusers layout.",
+                hint="Convert it with diffusers: from_single_file(FILE), then save_pretrained(FOLDER).",
+            )
+        if not path.is_dir() or not (path / "model_index.json").is_file():
+            raise BadRequest(
+                "That is no diffusers folder: it has no model_index.json.",
+                hint="Give a folder with model_index.json, unet, vae, text_encoder and tokenizer.",
+                code="bad_model_id",
+            )
+        name = _checked_name(name if name is not None else path.resolve().name)
+        read_folder(path, name, builtin=False)
+        if name in self._models():
+            raise Conflict(f"A model {name} is there already.", hint="Give the new one another name.")
+        target = self._settings.home / "models" / name
+        rough = target.with_name(f".{name}.tmp")
+        shutil.rmtree(rough, ignore_errors=True)
+        for file in [
+            path / "model_index.json",
+            *(file for part in PARTS for file in (path / part).glob("*")),
+        ]:
+            if file.suffix in KEPT_SUFFIXES and file.is_file():
+                _link(file, rough / file.relative_to(path))
+        rough.rename(target)
+        return self.get(name)
+
+    def _models(self) -> dict[str, ModelRow | StudioError]:
+        rows: dict[str, ModelRow | StudioError] = {}
+        for parent in self._settings.models_dirs:
+            for folder in _entries(parent):
+                if (folder / "model_index.json").is_file() and folder.name not in rows:
+                    key = ("model", folder, *_tree_stamp(folder))
+                    rows[folder.name] = self._once(key, partial(_judge, folder))
+        return rows
+
+    def _once(self, key: tuple[Any, ...], make: Callable[[], T]) -> T:
+        """`make()`, or what it made for the same key before; older keys of the same thing are dropped."""
+        with self._lock:
+            if key not in self._seen:
+                self._seen = {old: kept for old, kept in self._seen.items() if old[:2] != key[:2]}
+                self._seen[key] = make()
+            kept: T = self._seen[key]
+            return kept
+
+
+def _judge(folder: Path) -> ModelRow | StudioError:
+    try:
+        return read_folder(folder, folder.name, builtin=ROOT in folder.parents)
+    except StudioError as error:
+        return error
+
+
+def _entries(folder: Path) -> tuple[Path, ...]:
+    """What lies in `folder`, links left out: they may lead anywhere."""
+    if not folder.is_dir():
+        return ()
+    return tuple(
+        entry for entry in sorted(folder.iterdir()) if not entry.is_symlink() and entry.name[0] != "."
+    )
+
+
+def _stamp(file: Path) -> tuple[int, int]:
+    state = file.stat()
+    return state.st_mtime_ns, state.st_size
+
+
+def _tree_stamp(folder: Path) -> tuple[tuple[int, int], ...]:
+    """Changes when a config or weights file of a model does."""
+    files = sorted(file for part in ("", *PARTS) for file in (folder / part).glob("*"))
+    return tuple(_stamp(file) for file in files if file.suffix in KEPT_SUFFIXES)
+
+
+def _checked_name(name: str) -> str:
+    if NAME.fullmatch(name) is None:
+        raise BadRequest(
+            f"{name[:80]!r} cannot be a name.",
+            hint="1 to 100 letters, digits, spaces, dots, dashes and underscores; no dot at the start.",
+            field="name",
+            code="bad_name",
+        )
+    return name
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _copy(source: Path, target: Path) -> None:
+    rough = target.with_suffix(".tmp")
+    with source.open("rb") as wanted, rough.open("wb") as copy:
+        shutil.copyfileobj(wanted, copy)
+        copy.flush()
+        os.fsync(copy.fileno())
+    rough.rename(target)
+
+
+def _link(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        os.link(source.resolve(), target)
+    except OSError:
+        shutil.copyfile(source, target)

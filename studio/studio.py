@@ -1,0 +1,247 @@
+"""The studio: every verb that a door or the page has, written once."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator, Mapping, Sequence
+from importlib import metadata
+from io import BytesIO
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from studio import edges, infotext, presets, prompt, uploads
+from studio.catalog import CONTROLS, SCHEDULERS
+from studio.errors import BadRequest, NotFound
+from studio.executors import Executor, make_executor
+from studio.jobs import Jobs
+from studio.library import Database, Library
+from studio.models import ModelRow, Models
+from studio.presets import Presets
+from studio.schema import (
+    Event,
+    GenerationRequest,
+    ImageRow,
+    JobView,
+    LoraRef,
+    ResolvedRequest,
+    StudioStatus,
+    nearest_names,
+    parse,
+)
+from studio.settings import Settings
+
+DRAWN_SEEDS = 4_294_967_294  # seeds are drawn from 0 to this less one, as other tools do
+VERSIONS = ("brand-studio", "torch", "diffusers", "transformers", "gradio")
+
+
+class Studio:
+    """Everything a request needs, made once and handed around. Thread-safe; imports no torch."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        models: Models,
+        presets: Presets,
+        database: Database,
+        library: Library,
+        executor: Executor,
+    ) -> None:
+        self.settings, self.models, self.presets = settings, models, presets
+        self.library, self.executor = library, executor
+        self._database = database
+        self.jobs = Jobs(settings, database, library, executor, infotext.stamp, self._inputs)
+
+    @classmethod
+    def open(cls, settings: Settings, executor: Executor | None = None) -> Studio:
+        """Makes the home folder and the database; nothing runs before `start`."""
+        settings.home.mkdir(parents=True, exist_ok=True)
+        database = Database(settings.home / "studio.db")
+        models, library = Models(settings), Library(settings.home, database)
+        runner = executor if executor is not None else make_executor(settings, models)
+        return cls(settings, models, Presets(settings.presets_dirs), database, library, runner)
+
+    def start(self) -> None:
+        """Returns at once; the default model loads meanwhile. Jobs of an earlier run go on."""
+        self.executor.start()
+        self.jobs.start()
+
+    def close(self) -> None:
+        """Running jobs are queued again for the next start."""
+        self.jobs.close()
+        self.executor.close()
+        self._database.close()
+
+    # --- requests ---
+
+    def resolve(self, request: GenerationRequest) -> ResolvedRequest:
+        """The request with nothing left open, every name in it checked.
+
+        Preset, then `<lora:...>` tags of the prompt, then the model's own defaults, then the seed. Raises
+        NotFound and BadRequest with the field at fault and the nearest names.
+        """
+        if request.preset is not None:
+            request = presets.apply(self.presets.get(request.preset), request)
+        model = self.models.get(request.model if request.model is not None else self.settings.model)
+        loras = self._stack(request, model)
+        self._check_names(request, model)
+        self._check_pictures(request)
+        asked = request.model_dump(exclude={"seed", "loras", "control"}, exclude_none=True)
+        seed = request.seed
+        return parse(
+            ResolvedRequest,
+            {
+                "negative_prompt": "",
+                "width": model.size,
+                "height": model.size,
+                "steps": model.steps,
+                "guidance": model.guidance,
+                "scheduler": model.scheduler,
+                **asked,
+                "model": model.name,
+                "seed": secrets.randbelow(DRAWN_SEEDS) if seed is None or seed == -1 else seed,
+                "loras": [lora.model_dump() for lora in loras],
+                "control": None if request.control is None else request.control.model_dump(),
+            },
+        )
+
+    def _stack(self, request: GenerationRequest, model: ModelRow) -> list[LoraRef]:
+        """The request's LoRAs and those its prompt names, by their file's name; each fits the model."""
+        stack = [(lora.name, lora.weight) for lora in request.loras]
+        named = {name for name, _ in stack}
+        stack += [(tag.name, tag.unet) for tag in prompt.parse(request.prompt).loras if tag.name not in named]
+        for name, _ in stack:
+            self.models.check_lora(name, model.name)
+        return [
+            parse(LoraRef, {"name": self.models.lora(name).name, "weight": weight}) for name, weight in stack
+        ]
+
+    def _check_names(self, request: GenerationRequest, model: ModelRow) -> None:
+        if request.scheduler is not None and request.scheduler not in SCHEDULERS:
+            raise BadRequest(
+                f"No scheduler {request.scheduler!r}.",
+                hint=nearest_names(request.scheduler, SCHEDULERS),
+                field="scheduler",
+                code="scheduler_not_found",
+            )
+        control = request.control
+        if control is not None and control.type not in model.controls:
+            raise BadRequest(
+                f"Model {model.name} has no {CONTROLS[control.type].label} ControlNet.",
+                hint=f"Controls of this model: {', '.join(model.controls) or 'none'}.",
+                field="control.type",
+                code="control_not_available",
+            )
+
+    def _check_pictures(self, request: GenerationRequest) -> None:
+        found: dict[str, bytes] = {}
+        control = None if request.control is None else request.control.image
+        for field, id in (
+            ("control.image", control),
+            ("init_image", request.init_image),
+            ("mask", request.mask),
+        ):
+            if id is not None:
+                try:
+                    found[field] = self.library.picture_bytes(id)[0]
+                except NotFound as error:
+                    raise NotFound(
+                        f"{field}: no picture {id!r}.",
+                        hint="Send it to uploads first; the answer has its id.",
+                        field=field,
+                        code=error.code,
+                    ) from None
+        if "mask" in found:
+            uploads.check_mask(found["mask"], uploads.size_of(found["init_image"]))
+
+    def _inputs(self, request: ResolvedRequest) -> Mapping[str, bytes]:
+        """What travels beside a request to whoever runs it, by picture id."""
+        control = None if request.control is None else request.control.image
+        wanted = [id for id in (control, request.init_image) if id is not None]
+        found = {id: uploads.flat(self.library.picture_bytes(id)[0]) for id in wanted}
+        if request.mask is not None:
+            found[request.mask] = self.library.picture_bytes(request.mask)[0]
+        return found
+
+    # --- jobs ---
+
+    def submit(self, request: GenerationRequest) -> JobView:
+        """On disk when it returns. Raises what `resolve` does, and QueueFull."""
+        return self.jobs.submit(self.resolve(request))
+
+    def job(self, id: str) -> JobView:
+        return self.jobs.get(id)
+
+    def jobs_list(self, limit: int = 50) -> list[JobView]:
+        """Newest first."""
+        return self.jobs.recent(limit)
+
+    def events(self, id: str, after: int = 0) -> Iterator[tuple[int, Event]]:
+        """Numbered events past `after`, then live ones up to the final one. Blocks between events."""
+        return self.jobs.events(id, after)
+
+    def wait(self, id: str, timeout: float | None = None) -> JobView:
+        """The job once it has ended, or as it stands after `timeout` s."""
+        return self.jobs.wait(id, timeout)
+
+    def cancel(self, id: str) -> JobView:
+        """Raises Conflict for a job that has ended otherwise."""
+        return self.jobs.cancel(id)
+
+    # --- pictures ---
+
+    def upload(self, data: bytes) -> str:
+        """Id of the picture, kept upright and without its notes. Raises TooLarge, UnsupportedImage."""
+        kept = uploads.clean(data, self.settings.upload_bytes, self.settings.upload_pixels)
+        return self.library.add_upload(kept.data, kept.format, kept.width, kept.height)
+
+    def picture_bytes(self, id: str) -> tuple[bytes, str]:
+        """(file, mime type) of an upload or of a picture."""
+        return self.library.picture_bytes(id)
+
+    def images(
+        self, search: str = "", limit: int = 50, before: str | None = None, trash: bool = False
+    ) -> list[ImageRow]:
+        """Newest first. `search`: words that must all be there. `before`: last id of the page before."""
+        return self.library.images(search, limit, before, trash)
+
+    def image(self, id: str) -> ImageRow:
+        return self.library.image(id)
+
+    def trash(self, ids: Sequence[str]) -> None:
+        self.library.trash(ids)
+
+    def restore(self, ids: Sequence[str]) -> None:
+        self.library.restore(ids)
+
+    def edges(self, id: str, low: int, high: int, size: tuple[int, int] | None = None) -> bytes:
+        """PNG of a picture's Canny edges, as a ControlNet sees them at `size` (width, height) in px."""
+        if not 1 <= low < high <= 255:
+            raise BadRequest(f"low ({low}) must be below high ({high}), from 1 to 255.", field="control.low")
+        data, _ = self.library.picture_bytes(id)
+        picture = np.asarray(Image.open(BytesIO(uploads.flat(data))).convert("RGB"))
+        if size is not None:
+            picture = edges.cover(picture, *size)
+        out = BytesIO()
+        Image.fromarray(edges.canny(picture, low, high)).convert("L").save(out, "PNG", compress_level=1)
+        return out.getvalue()
+
+    def count_tokens(self, prompt: str, model: str | None = None) -> int:
+        """Without start and end token, tags and comments; 75 fill a chunk."""
+        return self.models.count_tokens(model if model is not None else self.settings.model, prompt)
+
+    def status(self) -> StudioStatus:
+        queued, running = self.jobs.counts()
+        images, trashed = self.library.counts()
+        return StudioStatus(self.executor.status(), queued, running, images, trashed, _versions())
+
+
+def _versions() -> dict[str, str]:
+    found: dict[str, Any] = {}
+    for name in VERSIONS:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            found[name] = ""
+    return found

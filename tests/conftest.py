@@ -1,0 +1,30 @@
+"""What tests of several rooms share. Being here, it also lets them import tests/folders.py by its name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from folders import make_lora, make_model
+
+from studio.settings import Settings
+from studio.studio import Studio
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """A studio's folder with a model `pocket` and the shipped presets' LoRAs: headers only, no weights."""
+    make_model(tmp_path / "models" / "pocket")
+    for name in ("guochao", "nordic", "neon"):
+        make_lora(tmp_path / "loras" / f"{name}.safetensors")
+    return tmp_path
+
+
+@pytest.fixture
+def studio(home: Path) -> Iterator[Studio]:
+    """A running studio that draws noise instead of pictures."""
+    opened = Studio.open(Settings(home=home, executor="fake", rows=2))
+    opened.start()
+    yield opened
+    opened.close()
