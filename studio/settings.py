@@ -36,6 +36,9 @@ class Settings(BaseSettings):
     allowed_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
         (), description="Host names besides localhost that the studio answers to; commas between them."
     )
+    insecure_lan: bool = Field(
+        False, description="Listen on an address that others can reach, though nobody has to sign in."
+    )
     executor: str = Field(
         "local", description="local (worker process), inline (this process), fake (no model)."
     )

@@ -19,8 +19,8 @@ FLOORS = {
     "review": 3, "engine": 3, "training": 3,
     "executors": 4,
     "jobs": 5,
-    "studio": 6,
-    "api": 7, "ui": 7, "cli": 7, "doctor": 7,
+    "studio": 6, "doctor": 6,
+    "api": 7, "ui": 7, "cli": 7,
 }  # fmt: skip
 TORCH = {"torch", "diffusers", "transformers", "peft", "accelerate", "torchvision", "xformers"}
 

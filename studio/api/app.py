@@ -1,0 +1,63 @@
+"""The web app: walls around the API, and the page for every address that is not the API's."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.metadata import PackageNotFoundError, version
+
+from fastapi import FastAPI
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from studio.api import docs, errors, health, native
+from studio.api.page import Build, Page
+from studio.api.stream import Listeners
+from studio.api.walls import Walls
+from studio.studio import Studio
+
+OURS = ("/api/", "/livez", "/readyz", "/metrics", "/generate", "/docs", "/openapi.json")
+
+
+def web(studio: Studio, page: Build | None = None) -> ASGIApp:
+    """`page` makes the page's app; called in a thread once the server answers. None: the API alone."""
+    return Walls(unwalled(studio, page), studio.settings)
+
+
+def unwalled(studio: Studio, page: Build | None = None) -> ASGIApp:
+    """The app before the walls stand around it. For tests of the walls; never serve it."""
+    place = Page(page)
+    api = make_api(studio, place)
+
+    async def split(scope: Scope, receive: Receive, send: Send) -> None:
+        ours = scope["type"] == "lifespan" or scope["path"].startswith(OURS) or page is None
+        await (api if ours else place)(scope, receive, send)
+
+    return split
+
+
+def make_api(studio: Studio, place: Page) -> FastAPI:
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        async with place.running():
+            yield
+
+    # Its documentation page would load scripts from elsewhere; docs.py has one that does not.
+    app = FastAPI(
+        title="Brand Studio", version=installed(), lifespan=lifespan, docs_url=None, redoc_url=None,
+        redirect_slashes=False,
+    )  # fmt: skip
+    errors.install(app)
+    listeners = Listeners()
+    health.add_health(app, studio, lambda: place.problem)
+    native.add_jobs(app, studio, listeners)
+    native.add_images(app, studio)
+    native.add_choices(app, studio)
+    docs.add_docs(app)
+    return app
+
+
+def installed() -> str:
+    try:
+        return version("brand-studio")
+    except PackageNotFoundError:  # run from a checkout that was never installed
+        return "0"

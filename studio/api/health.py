@@ -1,0 +1,79 @@
+"""For monitoring: alive, ready, figures in Prometheus' text form. No prompt, name or path is among them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from fastapi import FastAPI, Request
+from fastapi.responses import PlainTextResponse
+from pydantic import BaseModel
+
+from studio.api.views import refusals
+from studio.errors import Forbidden, NotReady
+from studio.schema import StudioStatus
+from studio.studio import Studio
+
+LOOPBACK = ("127.", "::1")
+
+
+class Alive(BaseModel):
+    status: str
+
+
+class Ready(BaseModel):
+    status: str
+    device: str
+    dtype: str
+
+
+def add_health(app: FastAPI, studio: Studio, page_problem: Callable[[], str]) -> None:
+    """`page_problem`: why the page cannot be opened yet; empty when it can."""
+
+    @app.api_route("/livez", methods=["GET", "HEAD"], tags=["health"], summary="The web process answers")
+    def livez() -> Alive:
+        return Alive(status="ok")
+
+    @app.api_route(
+        "/readyz", methods=["GET", "HEAD"], tags=["health"], responses=refusals(503),
+        summary="The worker holds the default model and the page is there",
+    )  # fmt: skip
+    def readyz() -> Ready:
+        if not studio.executor.ready():
+            raise NotReady(
+                "The worker is loading the default model.", hint="Jobs are accepted and will wait."
+            )
+        if problem := page_problem():
+            raise NotReady(problem, hint="The API answers already.")
+        worker = studio.status().worker
+        return Ready(status="ready", device=worker.device, dtype=worker.dtype)
+
+    @app.get("/metrics", tags=["health"], response_class=PlainTextResponse, responses=refusals(403))
+    def metrics(request: Request) -> PlainTextResponse:
+        if request.client is not None and not request.client.host.startswith(LOOPBACK):
+            raise Forbidden(
+                "Figures are given to this machine only.", hint="Collect them on the machine itself."
+            )
+        text = "\n".join(exposition(figures(studio.status(), studio.executor.ready())))
+        return PlainTextResponse(text + "\n", media_type="text/plain; version=0.0.4")
+
+
+Figure = tuple[str, str, str, float]  # name, kind, help, value
+
+
+def figures(status: StudioStatus, ready: bool) -> Iterable[Figure]:
+    worker = status.worker
+    yield "studio_worker_ready", "gauge", "1 when the worker holds the default model.", float(ready)
+    yield "studio_jobs_queued", "gauge", "Jobs waiting.", status.queued
+    yield "studio_jobs_running", "gauge", "Jobs with a runner.", status.running
+    yield "studio_images", "gauge", "Pictures in the library, trash apart.", status.images
+    yield "studio_images_trashed", "gauge", "Pictures in the trash.", status.trashed
+    yield "studio_worker_memory_bytes", "gauge", "Memory of the worker or of its device.", worker.memory
+    yield "studio_models_resident", "gauge", "Models in memory.", len(worker.resident)
+    yield "studio_rows_per_tick", "gauge", "Mean UNet rows of the last steps.", worker.rows_per_tick
+
+
+def exposition(rows: Iterable[Figure]) -> Iterable[str]:
+    for name, kind, help_text, value in rows:
+        yield f"# HELP {name} {help_text}"
+        yield f"# TYPE {name} {kind}"
+        yield f"{name} {value!r}"

@@ -1,0 +1,174 @@
+"""The studio's own API: jobs, their events, pictures, uploads, and what can be picked.
+
+Thin: each route is one verb of `Studio`. A route that only waits for the disk is `def`: it runs in a thread.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import Depends, FastAPI, Header, Query, Request, Response
+from fastapi.responses import StreamingResponse
+from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import UploadFile
+from starlette.exceptions import HTTPException
+
+from studio.api import views
+from studio.api.generate import generated
+from studio.api.stream import Listeners, lines
+from studio.api.views import PREFIX, refusals
+from studio.catalog import SCHEDULERS
+from studio.errors import BadRequest
+from studio.schema import GenerationRequest, parse_json
+from studio.studio import Studio
+
+
+async def asked(request: Request) -> GenerationRequest:
+    """The body as a request, read here so that a mistake is told with its position and nearest field."""
+    return parse_json(GenerationRequest, await request.body())
+
+
+Asked = Annotated[GenerationRequest, Depends(asked)]
+IMMUTABLE = "private, max-age=31536000, immutable"  # an id never gets other bytes
+
+
+def add_jobs(app: FastAPI, studio: Studio, listeners: Listeners) -> None:
+    body = views.request_body()
+
+    @app.post(
+        f"{PREFIX}/jobs", status_code=202, tags=["jobs"], openapi_extra=body,
+        responses=refusals(404, 415, 422, 429), summary="Queue a request; 202 means it is on disk",
+    )  # fmt: skip
+    def submit(request: Asked, response: Response) -> views.Accepted:
+        job = studio.submit(request)
+        response.headers["location"] = f"{PREFIX}/jobs/{job.id}"
+        return views.Accepted(id=job.id, state=job.state)
+
+    @app.get(f"{PREFIX}/jobs", tags=["jobs"], responses=refusals(422), summary="Newest jobs first")
+    def list_jobs(limit: Annotated[int, Query(ge=1, le=200)] = 50) -> list[views.JobDetail]:
+        return [views.job_view(job) for job in studio.jobs_list(limit)]
+
+    @app.get(
+        f"{PREFIX}/jobs/{{id}}/events", tags=["jobs"], response_class=StreamingResponse,
+        responses=refusals(404, 422, 503) | {200: {"content": {"text/event-stream": {}}}},
+        summary="Events of a job as server-sent events, from the first or after Last-Event-ID",
+    )  # fmt: skip
+    def follow(id: str, last_event_id: Annotated[str, Header()] = "0") -> StreamingResponse:
+        studio.job(id)
+        if not (last_event_id.isascii() and last_event_id.isdecimal() and len(last_event_id) < 16):
+            raise BadRequest("Last-Event-ID is not a number this stream gave.", field="last-event-id")
+        return StreamingResponse(
+            lines(listeners.follow(studio, id, int(last_event_id))),
+            media_type="text/event-stream",
+            headers={"cache-control": "no-store", "x-accel-buffering": "no"},
+        )
+
+    @app.delete(
+        f"{PREFIX}/jobs/{{id:path}}", tags=["jobs"], responses=refusals(404, 409), summary="Cancel a job"
+    )
+    def cancel(id: str) -> views.JobDetail:
+        return views.job_view(studio.cancel(id))
+
+    @app.api_route(
+        f"{PREFIX}/jobs/{{id:path}}", methods=["GET", "HEAD"], tags=["jobs"], responses=refusals(404),
+        summary="State, progress and pictures of a job", operation_id="job",
+    )  # fmt: skip
+    def show(id: str) -> views.JobDetail:
+        return views.job_view(studio.job(id))
+
+    @app.post(
+        "/generate", tags=["jobs"], openapi_extra=body, responses=refusals(404, 409, 415, 422, 429, 503),
+        summary="Make a picture and wait for it",
+    )  # fmt: skip
+    async def generate(request: Request, wanted: Asked) -> views.Generated:
+        return await generated(studio, listeners, request, wanted)
+
+
+def add_images(app: FastAPI, studio: Studio) -> None:
+    @app.get(f"{PREFIX}/images", tags=["images"], responses=refusals(422), summary="Library, newest first")
+    def search(
+        search: Annotated[str, Query(max_length=500)] = "",
+        limit: Annotated[int, Query(ge=1, le=200)] = 50,
+        before: Annotated[str | None, Query(max_length=64)] = None,
+    ) -> list[views.ImageView]:
+        return [views.image_view(row) for row in studio.images(search, limit, before)]
+
+    @app.api_route(
+        f"{PREFIX}/images/{{id}}/file", methods=["GET", "HEAD"], tags=["images"], response_class=Response,
+        responses=refusals(404) | {200: {"content": {"image/png": {}, "image/jpeg": {}, "image/webp": {}}}},
+        summary="The picture itself; ?download=1 to save it", operation_id="file",
+    )  # fmt: skip
+    def file(id: str, request: Request, download: bool = False) -> Response:
+        data, mime = studio.picture_bytes(id)
+        headers = {"etag": f'"{id}"', "cache-control": IMMUTABLE, "content-security-policy": "sandbox"}
+        if headers["etag"] in request.headers.get("if-none-match", ""):
+            return Response(status_code=304, headers=headers)
+        if download:  # the id alone: no name that a stranger chose gets into a header
+            headers["content-disposition"] = f'attachment; filename="{id}.{mime.removeprefix("image/")}"'
+        return Response(data, media_type=mime, headers=headers)
+
+    @app.api_route(
+        f"{PREFIX}/images/{{id:path}}", methods=["GET", "HEAD"], tags=["images"], responses=refusals(404),
+        summary="A picture's row with the request that made it", operation_id="image",
+    )  # fmt: skip
+    def image(id: str) -> views.ImageDetail:
+        return views.image_detail(studio.image(id))
+
+    file_part = {"file": {"type": "string", "format": "binary"}}
+    form = {"schema": {"type": "object", "required": ["file"], "properties": file_part}}
+
+    @app.post(
+        f"{PREFIX}/uploads", status_code=201, tags=["images"], responses=refusals(415, 422),
+        openapi_extra={"requestBody": {"required": True, "content": {"multipart/form-data": form}}},
+        summary="Give a PNG, JPEG or WebP, to use as control.image, init_image or mask",
+    )  # fmt: skip
+    async def upload(request: Request) -> views.Uploaded:
+        return views.Uploaded(id=await run_in_threadpool(studio.upload, await file_of(request)))
+
+
+async def file_of(request: Request) -> bytes:
+    """The form's `file`; the walls bound its size. What the sender calls it is not looked at."""
+    try:
+        async with request.form(max_files=1, max_fields=8) as form:
+            part = form.get("file")
+            if not isinstance(part, UploadFile):
+                raise BadRequest(
+                    "The form has no file.", field="file", hint="Send multipart with a part named file."
+                )
+            return await part.read()
+    except HTTPException as error:  # the parser's own refusals: too many parts, broken boundaries
+        raise BadRequest(
+            "Not a readable form.", field="file", hint=str(error.detail), code="bad_form"
+        ) from None
+
+
+def add_choices(app: FastAPI, studio: Studio) -> None:
+    @app.get(f"{PREFIX}/models", tags=["choices"], summary="Installed models")
+    def models() -> list[views.ModelView]:
+        return [
+            views.ModelView.model_validate(
+                {name: getattr(row, name) for name in views.ModelView.model_fields if name != "default"}
+                | {"default": row.name == studio.settings.model}
+            )
+            for row in studio.models.list()
+        ]
+
+    @app.get(f"{PREFIX}/schedulers", tags=["choices"], summary="Schedulers with advice")
+    def schedulers() -> list[views.SchedulerView]:
+        return [
+            views.SchedulerView(
+                name=name, label=row.label, steps=row.steps, advice={"en": row.advice, "zh": row.advice_zh}
+            )
+            for name, row in SCHEDULERS.items()
+        ]
+
+    @app.get(f"{PREFIX}/loras", tags=["choices"], summary="Installed LoRAs; unusable ones say why")
+    def loras() -> list[views.LoraView]:
+        return [
+            views.LoraView.model_validate({name: getattr(row, name) for name in views.LoraView.model_fields})
+            for row in studio.models.loras()
+        ]
+
+    @app.get(f"{PREFIX}/presets", tags=["choices"], summary="Brand presets and what they set")
+    def presets() -> list[views.PresetView]:
+        return [views.preset_view(row) for row in studio.presets.list()]

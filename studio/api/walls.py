@@ -1,0 +1,231 @@
+"""The outermost layer, around the API and the page alike: who may speak to the studio, and how much at once.
+
+The studio listens on this machine only, but every web page its user visits can send requests there too, and
+a host name that a stranger controls can be pointed at 127.0.0.1 (DNS rebinding). So: only host names that are
+ours; nothing that changes something from another site's page; bodies of two kinds, counted while they arrive.
+Gradio answers other origins with CORS headers of its own; they are taken off here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import json
+from collections.abc import Iterable, Mapping
+from urllib.parse import urlsplit
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from studio.errors import BadRequest, Forbidden, StudioError, TooLarge, UnsupportedMedia
+from studio.settings import Settings
+
+JSON_BYTES = 2**20  # a request is some KB; Gradio's forms stay below too, as pictures go by upload
+FRAME_BYTES = 64 * 2**10  # what multipart adds around a file
+WEIGHTS_BYTES = 2 * 2**30  # a LoRA dropped on the page
+SLOW = 30.0  # seconds without a byte of a body that has begun
+MOST_RANGES = 8
+SAFE = {"GET", "HEAD", "OPTIONS"}
+
+HEADERS = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"SAMEORIGIN"),
+    (b"referrer-policy", b"same-origin"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+)
+
+
+class WrongHost(BadRequest):
+    status = 421
+    code = "host_not_allowed"
+
+
+class BadRange(BadRequest):
+    status = 416
+    code = "bad_range"
+
+
+class SlowBody(StudioError):
+    status = 408
+    code = "slow_body"
+
+
+class Walls:
+    """ASGI middleware. `settings` gives the host names and the size of a picture upload."""
+
+    def __init__(self, app: ASGIApp, settings: Settings) -> None:
+        self.app = app
+        self.extra = frozenset(name.lower() for name in settings.allowed_hosts)
+        self.hosts = self.extra | {"localhost", "127.0.0.1", "[::1]", bracketed(settings.host.lower())}
+        self.any_address = settings.host in ("0.0.0.0", "::")
+        self.upload_bytes = settings.upload_bytes + FRAME_BYTES
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            return await self.app(scope, receive, send)
+        if scope["type"] != "http":  # no part of the studio speaks WebSocket
+            return await send({"type": "websocket.close", "code": 1008})
+        guarded = _Answer(send)
+        try:
+            headers = read_headers(scope)
+            self.check_host(headers)
+            if scope["method"] not in SAFE or "access-control-request-method" in headers:
+                self.check_origin(headers)
+            check_ranges(headers)
+            limit = self.check_body(scope, headers)
+        except StudioError as error:
+            return await guarded.refuse(error)
+        await self.app(scope, _Body(receive, guarded, limit), guarded)
+
+    def check_host(self, headers: Mapping[str, str]) -> None:
+        """Raises WrongHost for a name that is not ours: DNS rebinding arrives with the stranger's name."""
+        name = host_of(headers.get("host", ""))
+        if name in self.hosts or (self.any_address and is_address(name)):
+            return
+        raise WrongHost(
+            "This host name is not one the studio answers to.",
+            hint="Use http://127.0.0.1 and the studio's port, or start it with STUDIO_ALLOWED_HOSTS=NAME.",
+        )
+
+    def check_origin(self, headers: Mapping[str, str]) -> None:
+        """Raises Forbidden when a browser says another site's page sends this. Programs say nothing of it."""
+        origin, site = headers.get("origin"), headers.get("sec-fetch-site", "none")
+        ours = origin is None or self.is_ours(origin, headers["host"])
+        if ours and site in ("same-origin", "none"):
+            return
+        raise Forbidden(
+            "Another site's page may not change anything here.",
+            hint="Use the studio's own page, or a program.",
+            code="foreign_origin",
+        )
+
+    def is_ours(self, origin: str, host: str) -> bool:
+        """The host and port that were asked, or a name that was set (a proxy may hide what was asked)."""
+        try:
+            parts = urlsplit(origin)
+        except ValueError:
+            return False
+        if parts.scheme not in ("http", "https"):  # among others the word null
+            return False
+        return parts.netloc.lower() == host.lower() or (parts.hostname or "") in self.extra
+
+    def check_body(self, scope: Scope, headers: Mapping[str, str]) -> int:
+        """The most bytes this request may send. Raises UnsupportedMedia, TooLarge."""
+        size = headers.get("content-length", "0")
+        if scope["method"] in SAFE or (size == "0" and "transfer-encoding" not in headers):
+            return 0
+        kind = headers.get("content-type", "").partition(";")[0].strip().lower()
+        limit = self.limit_of(scope["path"], kind)
+        if size.isdecimal() and int(size[:20]) > limit:
+            raise too_large(limit)
+        return limit
+
+    def limit_of(self, path: str, kind: str) -> int:
+        if kind == "application/json":
+            return JSON_BYTES
+        if kind == "multipart/form-data":
+            if path == "/api/v1/uploads":
+                return self.upload_bytes
+            if path.endswith("/gradio_api/upload"):
+                return WEIGHTS_BYTES
+        raise UnsupportedMedia(
+            "A body must be JSON here, or a form with a file where files are taken.",
+            hint="Send it with content-type: application/json.",
+        )
+
+
+class _Answer:
+    """`send` with the studio's headers on; once it refused, nothing the app says afterwards gets through."""
+
+    def __init__(self, send: Send) -> None:
+        self.send, self.started, self.refused = send, False, False
+
+    async def __call__(self, message: Message) -> None:
+        if self.refused:
+            return
+        if message["type"] == "http.response.start":
+            self.started = True
+            message = {**message, "headers": with_headers(message.get("headers", ()))}
+        await self.send(message)
+
+    async def refuse(self, error: StudioError) -> None:
+        if self.started or self.refused:
+            return
+        body = json.dumps({"error": error.as_dict()}, ensure_ascii=False).encode()
+        headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+        await self({"type": "http.response.start", "status": error.status, "headers": headers})
+        await self({"type": "http.response.body", "body": body})
+        self.refused = True
+
+
+class _Body:
+    """`receive` that counts. Over the limit, or silent too long: refuses; the app sees its client leave."""
+
+    def __init__(self, receive: Receive, answer: _Answer, limit: int) -> None:
+        self.receive, self.answer, self.limit = receive, answer, limit
+        self.seen, self.more = 0, True
+
+    async def __call__(self) -> Message:
+        try:
+            message = await asyncio.wait_for(self.receive(), SLOW if self.more and self.limit else None)
+        except TimeoutError:
+            return await self.refuse(
+                SlowBody(f"Nothing came for {SLOW:.0f} s.", hint="Send the body at once.")
+            )
+        if message["type"] == "http.request":
+            self.more = message.get("more_body", False)
+            self.seen += len(message.get("body", b""))
+            if self.seen > self.limit:
+                return await self.refuse(too_large(self.limit))
+        return message
+
+    async def refuse(self, error: StudioError) -> Message:
+        await self.answer.refuse(error)
+        return {"type": "http.disconnect"}
+
+
+def read_headers(scope: Scope) -> dict[str, str]:
+    """By lower-case name. Raises BadRequest for two Host headers: a proxy might have judged the other one."""
+    headers: dict[str, str] = {}
+    for raw, value in scope["headers"]:
+        name = raw.decode("latin-1").lower()
+        if name == "host" and name in headers:
+            raise BadRequest("Two Host headers.", code="two_hosts")
+        headers[name] = value.decode("latin-1").strip()
+    return headers
+
+
+def host_of(header: str) -> str:
+    """The name in a Host header without its port, lower case."""
+    header = header.lower()
+    if header.startswith("["):
+        return header.partition("]")[0] + "]"
+    return header.partition(":")[0]
+
+
+def bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
+
+
+def is_address(name: str) -> bool:
+    """An IP address is nobody's to rebind: a stranger's page always comes with a stranger's name."""
+    try:
+        ipaddress.ip_address(name.strip("[]"))
+    except ValueError:
+        return False
+    return True
+
+
+def check_ranges(headers: Mapping[str, str]) -> None:
+    if headers.get("range", "").count(",") >= MOST_RANGES:
+        raise BadRange(f"More than {MOST_RANGES} ranges.", hint="Ask for the whole file.")
+
+
+def too_large(limit: int) -> TooLarge:
+    return TooLarge(f"The body is larger than {limit / 2**20:.1f} MiB.", hint="Send less.")
+
+
+def with_headers(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    """The answer's headers without CORS, with ours where the app gave none of its own."""
+    kept = [(name, value) for name, value in headers if not name.lower().startswith(b"access-control-")]
+    given = {name.lower() for name, _ in kept}
+    return kept + [(name, value) for name, value in HEADERS if name not in given]
