@@ -1,0 +1,96 @@
+"""The canny ControlNet: a copy of the UNet's encoder half that learns to follow edges, the UNet frozen."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from diffusers import ControlNetModel, UNet2DConditionModel
+from transformers import CLIPTextModel, CLIPTokenizer
+
+from pocket.captions import caption_scene
+from pocket.latents import Basis, scene_of, to_tensor
+from pocket.progress import Average, Budget, Trainer
+from pocket.scenes import draw_scene
+from pocket.unet import EMPTY_SHARE, Diffusion, embed
+
+LOW, HIGH = 100, 200  # canny thresholds in 8-bit gradient units
+
+
+def find_edges(picture: np.ndarray, low: int = LOW, high: int = HIGH) -> np.ndarray:
+    """RGB uint8 (H, W, 3) in, white-on-black edges (H, W) uint8 out."""
+    return cv2.Canny(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), low, high)
+
+
+def draw_edges(picture: np.ndarray, rng: random.Random) -> np.ndarray:
+    """Edges as users bring them: usual thresholds mostly, sometimes others, sometimes thick lines."""
+    if rng.random() < 0.7:
+        edges = find_edges(picture)
+    else:
+        low = rng.randint(30, 140)
+        edges = find_edges(picture, low, low * 2)
+    if rng.random() < 0.12:
+        edges = cv2.dilate(edges, np.ones((2, 2), np.uint8))
+    return np.repeat(edges[..., None], 3, axis=2)
+
+
+def build_controlnet(unet: UNet2DConditionModel) -> ControlNetModel:
+    """Three sizes in the edge embedding, so that it halves twice: pictures are four times the latents."""
+    return ControlNetModel.from_unet(unet, conditioning_embedding_out_channels=(16, 32, 64))
+
+
+def train_controlnet(
+    unet: UNet2DConditionModel,
+    tokenizer: CLIPTokenizer,
+    encoder: CLIPTextModel,
+    basis: Basis,
+    seed: int,
+    scenes: int,
+    work: Path,
+    steps: int,
+    minutes: float,
+    rows: int = 24,
+) -> ControlNetModel:
+    """`seed` and `scenes` name the training scenes of `scene_of`."""
+    torch.manual_seed(6)
+    controlnet = build_controlnet(unet).to(memory_format=torch.channels_last)
+    trainer = Trainer(
+        "controlnet",
+        controlnet,
+        work / "controlnet.pt",
+        Budget(steps, minutes),
+        peak=0.006,
+        adam_peak=1e-3,
+        warm_up=30,
+        decay_from=0.4,
+        average=Average(controlnet, 0.99),
+    )
+    torch.manual_seed(7 + trainer.step)
+    rng = random.Random(7 + trainer.step)
+    diffusion = Diffusion()
+    for step in trainer.run():
+        chosen = [scene_of(rng.randrange(scenes), seed) for _ in range(rows)]
+        pictures = [draw_scene(scene) for scene in chosen]
+        edges = (to_tensor(np.stack([draw_edges(picture, rng) for picture in pictures])) + 1) / 2
+        # Half the captions leave the edges to say what it is.
+        texts = ["" if rng.random() < 2 * EMPTY_SHARE else caption_scene(scene, rng).text for scene in chosen]
+        noisy, times, noise = diffusion.spoil(basis.encode(to_tensor(np.stack(pictures))))
+        noisy = noisy.contiguous(memory_format=torch.channels_last)
+        with torch.autocast("cpu", torch.bfloat16):
+            states = embed(tokenizer, encoder, texts)
+            down, middle = controlnet(noisy, times, states, controlnet_cond=edges, return_dict=False)
+            guess = unet(
+                noisy,
+                times,
+                states,
+                down_block_additional_residuals=down,
+                mid_block_additional_residual=middle,
+            ).sample
+        loss = diffusion.loss(guess, noise, times)
+        trainer.learn(loss)
+        if step % 20 == 0:
+            trainer.report(loss=loss.item())
+    return trainer.average.module.eval()
