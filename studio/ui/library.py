@@ -1,0 +1,155 @@
+"""Library: every picture with the settings that made it; delete to the trash, and undo."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import gradio as gr
+
+from studio.errors import StudioError
+from studio.schema import ImageRow
+from studio.ui import stage
+from studio.ui.form import Page
+from studio.ui.html import Markup, element
+from studio.ui.parts import board
+from studio.ui.run import AT_ONCE, Updates
+
+PAGE = 60  # pictures shown at first; "more" shows as many again
+
+
+def build(page: Page) -> dict[str, Any]:
+    t = page.t
+    with gr.Row(elem_classes=["desk"]):
+        with gr.Column(elem_classes=["left"], min_width=0):
+            search = gr.Textbox(
+                label=t("search"), placeholder=t("search_hint"), elem_id="library-search", max_lines=1
+            )
+            trash = gr.Checkbox(False, label=t("show_trash"), elem_id="library-trash", container=False)
+            detail = board(nothing(t), elem_id="library-detail")
+            settings = gr.Textbox(
+                label=t("picture_settings"),
+                lines=6,
+                max_lines=16,
+                interactive=False,
+                visible=False,
+                elem_id="library-settings",
+            )
+            said = board(Markup(""), elem_id="library-said")
+        with gr.Column(elem_classes=["right"], min_width=0):
+            shelf_view = board(Markup(""), elem_id="library-shelf")
+            more = gr.Button(
+                t("more"), size="sm", visible=False, elem_id="library-more", elem_classes=["quiet"]
+            )
+    return {
+        "search": search,
+        "trash": trash,
+        "detail": detail,
+        "settings": settings,
+        "said": said,
+        "shelf": shelf_view,
+        "more": more,
+        "shown": gr.State(PAGE),
+    }
+
+
+def wire(page: Page) -> None:
+    parts = page.parts["library"]
+    case = Case(page, parts)
+    asked = {parts["search"], parts["trash"], parts["shown"]}
+    view = [parts["shelf"], parts["more"]]
+    for event in (parts["search"].input, parts["trash"].change, parts["tab"].select):
+        event(case.refresh, asked, view, trigger_mode="always_last", **AT_ONCE)
+    parts["more"].click(case.grow, asked, [*view, parts["shown"]], **AT_ONCE)
+    parts["shelf"].select(case.pick, asked, [parts["detail"], parts["settings"], *view], **AT_ONCE)
+    for source in (parts["detail"], parts["said"]):
+        source.select(
+            case.change, asked, [parts["detail"], parts["settings"], parts["said"], *view], **AT_ONCE
+        )
+
+
+class Case:
+    """The handlers of Library."""
+
+    def __init__(self, page: Page, parts: Mapping[str, Any]) -> None:
+        self.page, self.parts = page, parts
+        self.studio, self.t = page.studio, page.t
+
+    def refresh(self, data: Mapping[Any, Any], chosen: str = "") -> Updates:
+        parts, shown = self.parts, int(data[self.parts["shown"]])
+        search, trash = str(data[parts["search"]] or ""), bool(data[parts["trash"]])
+        images = self.studio.images(search=search, limit=shown + 1, trash=trash)
+        return {
+            parts["shelf"]: shelf(self.t, images[:shown], searched=bool(search), trash=trash, chosen=chosen),
+            parts["more"]: gr.update(visible=len(images) > shown),
+        }
+
+    def grow(self, data: Mapping[Any, Any]) -> Updates:
+        shown = self.parts["shown"]
+        return self.refresh({**data, shown: data[shown] + PAGE}) | {shown: data[shown] + PAGE}
+
+    def pick(self, data: Mapping[Any, Any], event: gr.EventData) -> Updates:
+        id = str(event._data.get("id", ""))
+        try:
+            image = self.studio.image(id)
+        except StudioError as error:
+            return {self.parts["detail"]: stage.problem(self.t, error.as_dict())}
+        return {
+            self.parts["detail"]: detail(self.t, image),
+            self.parts["settings"]: gr.update(value=stage.settings(image), visible=True),
+            **self.refresh(data, id),
+        }
+
+    def change(self, data: Mapping[Any, Any], event: gr.EventData) -> Updates:
+        """Delete, undo or restore."""
+        verb, id = event._data.get("act"), str(event._data.get("id", ""))
+        if verb not in {"delete", "restore"}:
+            return {self.parts["detail"]: gr.skip()}
+        (self.studio.trash if verb == "delete" else self.studio.restore)([id])
+        if verb == "delete":
+            said = element(
+                "p",
+                self.t("deleted") + " ",
+                stage.act(self.t("undo"), "restore", id),
+                class_="caption",
+                role="status",
+            )
+        else:
+            said = element("p", self.t("restored"), class_="caption", role="status")
+        return {
+            self.parts["detail"]: nothing(self.t),
+            self.parts["settings"]: gr.update(visible=False),
+            self.parts["said"]: said,
+            **self.refresh(data),
+        }
+
+
+def nothing(t: Any) -> Markup:
+    return element("p", t("pick_one"), class_="caption")
+
+
+def detail(t: Any, image: ImageRow) -> Markup:
+    verb = (
+        stage.act(t("restore"), "restore", image.id)
+        if image.trashed
+        else stage.act(t("delete"), "delete", image.id)
+    )
+    return element(
+        "section",
+        stage.mat(stage.frames([stage.picture(image)], image.width, image.height), stage.caption(t, image)),
+        element(
+            "div", stage.download(t, image), stage.copy_button(t, stage.settings(image)), verb, class_="acts"
+        ),
+        class_="stage small",
+        data_image=image.id,
+    )
+
+
+def shelf(t: Any, images: list[ImageRow], *, searched: bool, trash: bool, chosen: str) -> Markup:
+    if images:
+        return element("div", *[stage.thumb(image, chosen) for image in images], class_="shelf-grid")
+    if trash:
+        return stage.empty(t, t("trash_empty"), "")
+    if searched:
+        return stage.empty(t, t("library_nothing"), "")
+    return stage.empty(t, t("library_title"), t("library_text"))
