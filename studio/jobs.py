@@ -68,11 +68,11 @@ class Live:
     def next_number(self) -> int:
         return max(self._number + 1, int(time.time() * 1000))
 
-    def publish(self, event: Event) -> None:
+    def publish(self, event: Event, number: int | None = None) -> None:
         with self.changed:
             if self.ended:
                 return
-            self._number = self.next_number()
+            self._number = self.next_number() if number is None else number
             if isinstance(event, Progress):
                 self.progress = event.step / max(event.of, 1)
             self.ended = isinstance(event, FINAL)
@@ -172,8 +172,7 @@ class Jobs:
             connection.execute(update(jobs).where(jobs.c.state.in_(OPEN)).values(again))
             ids = list(connection.scalars(select(jobs.c.id).where(jobs.c.state == "queued")))
         for position, id in enumerate(ids):
-            self._alive[id] = Live()
-            self._alive[id].publish(Queued(position))
+            self._live(id).publish(Queued(position))
         self._call_runners(len(ids))
 
     def _call_runners(self, count: int) -> None:
@@ -264,14 +263,15 @@ class Jobs:
         """True. The row first, then the event: whoever hears of the end finds it in the row."""
         with live.changed:
             if not live.ended:
-                last: dict[str, Any] = {"state": state, "seconds": seconds, "last_event": live.next_number()}
+                number = live.next_number()
+                last: dict[str, Any] = {"state": state, "seconds": seconds, "last_event": number}
                 if isinstance(event, Failed):
                     last["error"] = json.dumps(dict(event.error))
                 with self._database.write() as connection:
                     connection.execute(
                         update(jobs).where(jobs.c.id == id, jobs.c.state.in_(OPEN)).values(last)
                     )
-                live.publish(event)
+                live.publish(event, number)
         self._forget()
         return True
 

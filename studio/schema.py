@@ -119,7 +119,7 @@ M = TypeVar("M", bound=BaseModel)
 
 
 def parse(kind: type[M], data: Any) -> M:
-    """`data` (a dict from JSON, a form, a sheet) as `kind`. Raises BadRequest: the first mistake explained."""
+    """`data` (a dict of JSON, form or sheet) as `kind`. Raises BadRequest: the first mistake explained."""
     if not isinstance(data, Mapping):
         raise BadRequest(
             f"An object was expected, not {_name_of(data)}.",

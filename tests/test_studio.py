@@ -62,9 +62,8 @@ def test_a_resolved_request_can_be_asked_again(studio: Studio) -> None:
 
 
 def test_lora_tags_of_the_prompt_join_the_stack(studio: Studio) -> None:
-    resolved = studio.resolve(
-        asked(prompt="a mug <lora:neon:0.5> <lora:nordic>", loras=[{"name": "nordic", "weight": 0.2}])
-    )
+    tagged = "a mug <lora:neon:0.5> <lora:nordic>"
+    resolved = studio.resolve(asked(prompt=tagged, loras=[{"name": "nordic", "weight": 0.2}]))
     assert [(lora.name, lora.weight) for lora in resolved.loras] == [("nordic", 0.2), ("neon", 0.5)]
     assert resolved.prompt == tagged
 
