@@ -1,0 +1,164 @@
+"""The engine in a process of its own: the page never imports torch, and survives whatever the worker does."""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import threading
+import uuid
+from collections.abc import Iterator, Mapping
+from multiprocessing.connection import Connection
+
+from studio.errors import NotReady, StudioError, WorkerCrashed
+from studio.executors.routes import Routes
+from studio.executors.worker import Answer, Cancel, Command, Submit, work
+from studio.schema import Event, ResolvedRequest, WorkerStatus
+from studio.settings import Settings
+
+log = logging.getLogger(__name__)
+
+PATIENCE = 1.0  # s between asking a worker to end and making it
+LONGEST_PAUSE = 30.0  # s between two starts of a worker that dies each time before its model is in memory
+
+
+class LocalExecutor:
+    """One worker process, started again whenever it dies; its runs get WorkerCrashed then."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._changed = threading.Condition()
+        self._worker: _Worker | None = None
+        self._closed = threading.Event()
+        self._keeper = threading.Thread(target=self._keep, name="worker-keeper", daemon=True)
+
+    def start(self) -> None:
+        self._keeper.start()
+
+    def ready(self) -> bool:
+        return self.status().ready
+
+    def status(self) -> WorkerStatus:
+        worker = self._worker
+        return worker.status if worker is not None else WorkerStatus(ready=False)
+
+    def run(self, request: ResolvedRequest, inputs: Mapping[str, bytes]) -> Iterator[Event]:
+        with self._changed:
+            self._changed.wait_for(lambda: self._closed.is_set() or self._living() is not None)
+            worker = self._living()
+        if worker is None or self._closed.is_set():
+            raise _stopping()
+        yield from worker.run(request, inputs)
+
+    def _living(self) -> _Worker | None:
+        return None if self._worker is None or self._worker.over.is_set() else self._worker
+
+    def close(self) -> None:
+        with self._changed:
+            self._closed.set()
+            self._changed.notify_all()
+            worker = self._worker
+        if worker is not None:
+            worker.stop()
+        if self._keeper.is_alive():
+            self._keeper.join(PATIENCE)
+        if worker is not None and self._keeper.is_alive():
+            worker.kill()
+            self._keeper.join(PATIENCE / 2)
+
+    def _keep(self) -> None:
+        """Starts workers, one after the other, and reads what the living one says."""
+        pause = 0.0
+        while not self._closed.wait(pause):
+            worker = _Worker(self._settings)
+            with self._changed:
+                self._worker = worker
+                self._changed.notify_all()
+            if self._closed.is_set():  # while the process was being started
+                worker.stop()
+            worker.read()
+            if not self._closed.is_set():
+                log.error("the worker process %s", worker.end)
+            # One that had worked is started again at once; one that dies at the start would burn the machine.
+            pause = 0.0 if worker.was_ready else min(LONGEST_PAUSE, 2 * pause + 1)
+
+
+class _Worker:
+    """A process, the pipe to it, and the runs it holds."""
+
+    def __init__(self, settings: Settings) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._routes = Routes()
+        self._sending = threading.Lock()
+        self.status = WorkerStatus(ready=False)
+        self.was_ready = False
+        self.over = threading.Event()
+        self._pipe: Connection[Command, Answer]
+        self._pipe, theirs = context.Pipe()
+        self._process = context.Process(
+            target=work, args=(settings, theirs), name="studio-worker", daemon=True
+        )
+        self._process.start()
+        theirs.close()  # or its end would never be seen from here
+
+    def run(self, request: ResolvedRequest, inputs: Mapping[str, bytes]) -> Iterator[Event]:
+        run = uuid.uuid4().hex
+        return self._routes.follow(
+            run,
+            submit=lambda: self._send(Submit(run, request, dict(inputs))),
+            cancel=lambda: self._send(Cancel(run)),
+        )
+
+    def read(self) -> None:
+        """Returns when the process has ended."""
+        try:
+            while True:
+                self._take(self._pipe.recv())
+        except (EOFError, OSError):
+            self._process.join(PATIENCE)
+        except Exception:
+            log.exception("an answer of the worker could not be read")
+        self._process.kill()
+        self._process.join()
+        self.status = WorkerStatus(ready=False)
+        self._routes.end(self._obituary())
+        self.over.set()
+        with self._sending:
+            self._pipe.close()
+
+    def stop(self) -> None:
+        """The worker keeps nothing, so it need not finish anything. `read` returns by this."""
+        self._routes.end(_stopping())
+        self._process.terminate()
+
+    def kill(self) -> None:
+        self._process.kill()
+
+    def _take(self, answer: Answer) -> None:
+        if isinstance(answer, WorkerStatus):
+            self.status = answer
+            self.was_ready |= answer.ready
+        else:
+            self._routes.deliver(*answer)
+
+    def _send(self, command: Command) -> None:
+        """To a worker that is gone, nothing is sent: `read` tells its runs."""
+        try:
+            with self._sending:
+                self._pipe.send(command)
+        except OSError:
+            log.debug("the worker is gone")
+
+    @property
+    def end(self) -> str:
+        code = self._process.exitcode or 0
+        return f"was ended by signal {-code}" if code < 0 else f"ended with code {code}"
+
+    def _obituary(self) -> StudioError:
+        return WorkerCrashed(
+            f"The worker process {self.end} while it held this run.",
+            hint="It is being started again: generate again. If it happens again, ask for a smaller picture.",
+        )
+
+
+def _stopping() -> StudioError:
+    return NotReady("The studio is stopping.", hint="Start it again and generate again.")
