@@ -36,7 +36,7 @@
       }
     }
     // Esc first closes an open list or the webcam, and only then stops a run.
-    if (event.key === 'Escape' && !event.defaultPrevented && !document.querySelector('ul.options')) {
+    if (event.key === 'Escape' && !event.defaultPrevented && !document.querySelector('[role=listbox]')) {
       const stop = shown('button.stop');
       if (stop) stop.click();
     }

@@ -29,9 +29,9 @@ def build(page: Page) -> dict[str, Any]:
             picture = picker(t, "canny-picture")
             low = gr.Slider(1, 254, value=kind.low, step=1, label=t("low"), elem_id="canny-low")
             high = gr.Slider(2, 255, value=kind.high, step=1, label=t("high"), elem_id="canny-high")
+            scale = gr.Slider(0, 2, value=1, step=0.05, label=t("scale"), elem_id="canny-scale")
             prompt = prompt_box(page, "canny", lines=2)
             go, stop = buttons(t, "canny")
-            scale = gr.Slider(0, 2, value=1, step=0.05, label=t("scale"), elem_id="canny-scale")
             with gr.Accordion(t("settings"), open=False, elem_id="canny-settings"):
                 start = gr.Slider(0, 0.95, value=0, step=0.05, label=t("start"), elem_id="canny-start")
                 end = gr.Slider(

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
 from studio.catalog import FAMILIES, SCHEDULERS
-from studio.errors import StudioError
-from studio.models import ModelRow
+from studio.errors import NotFound, StudioError
+from studio.models import LoraRow, ModelRow
 from studio.schema import (
     GUIDANCE_ADVICE,
     GUIDANCE_WARNING,
@@ -357,9 +357,23 @@ def model_choice(page: Page, prefix: str, size: Any) -> Any:
     return choice
 
 
+def shelf(studio: Studio) -> list[LoraRow]:
+    """Every LoRA file, with the reason where the studio's model can't use it."""
+    rows = []
+    for row in studio.models.loras():
+        try:
+            studio.models.check_lora(row.name, default_model(studio).name)
+            rows.append(row)
+        except NotFound:  # no model yet: nothing to compare with
+            rows.append(row)
+        except StudioError as error:
+            rows.append(row if row.problem else replace(row, problem=error.message))
+    return rows
+
+
 def lora_stack(page: Page, prefix: str, prompt: Any) -> Any:
     """The stack, wired so that a click on a trigger word puts it into the prompt."""
-    part = stack(page.t, page.studio.models.loras(), f"{prefix}-loras")
+    part = stack(page.t, shelf(page.studio), f"{prefix}-loras")
 
     def add_word(text: str, event: gr.EventData) -> Any:
         word = str(event._data.get("word", ""))[:200]

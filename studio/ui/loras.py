@@ -11,9 +11,9 @@ import gradio as gr
 from studio.catalog import FAMILIES
 from studio.errors import StudioError
 from studio.models import LoraRow
-from studio.schema import GenerationRequest, JobView
+from studio.schema import GenerationRequest, JobView, parse
 from studio.ui import stage
-from studio.ui.form import Form, Page, lora_stack, prompt_box, seed_fields
+from studio.ui.form import Form, Page, lora_stack, prompt_box, seed_fields, shelf
 from studio.ui.html import Markup, element, picture_url
 from studio.ui.parts import board, stacked, unstacked
 from studio.ui.run import AT_ONCE, QUIET, Updates, busy, buttons, cancel, idle, told
@@ -31,7 +31,7 @@ def build(page: Page) -> dict[str, Any]:
             fields = seed_fields(page, "loras")
         with gr.Column(elem_classes=["right"], min_width=0):
             view = board(start_view(page, "loras"), elem_id="loras-stage")
-            shelf_view = board(shelf(t, page.studio.models.loras()), elem_id="loras-shelf")
+            shelf_view = board(cards(t, shelf(page.studio)), elem_id="loras-shelf")
             add = gr.UploadButton(
                 t("add_lora"),
                 file_types=[".safetensors"],
@@ -87,23 +87,20 @@ class Trial:
         yield idle(parts)
 
     def submit(self, request: GenerationRequest) -> list[tuple[str, JobView]]:
-        """Off, each alone when there are several, all: one prompt, one seed, submitted together."""
+        """Off, each alone when there are several, all: one prompt, one seed, submitted together.
+
+        The preset's settings are kept but not its name: one that locks its styles would put them into "off" too.
+        """
         titles = {row.name: row.title or row.name for row in self.studio.models.loras()}
-        off = tuple(ref.model_copy(update={"weight": 0.0}) for ref in request.loras)
-        first = self.studio.submit(request.model_copy(update={"loras": off}))
-        trials = [(self.t("loras_off"), first)]
-        same = request.model_copy(update={"seed": first.request.seed})
-        if len(request.loras) > 1:
-            for index, ref in enumerate(request.loras):
-                alone = tuple(ref if i == index else zero for i, zero in enumerate(off))
-                job = self.studio.submit(same.model_copy(update={"loras": alone}))
-                trials.append((f"{titles.get(ref.name, ref.name)} {ref.weight:g}", job))
-        label = self.t("loras_all") if len(request.loras) > 1 else ""
-        if len(request.loras) == 1:
-            label = f"{titles.get(request.loras[0].name, request.loras[0].name)} {request.loras[0].weight:g}"
-        if request.loras:
-            trials.append((label, self.studio.submit(same)))
-        return trials
+        stack = [ref.model_dump() for ref in request.loras]
+        asked = self.studio.resolve(request).model_dump() | {"preset": None, "count": 1}
+        trials: list[tuple[str, list[dict[str, Any]]]] = [(self.t("loras_off"), [])]
+        alone = [(f"{titles[ref['name']]} {ref['weight']:g}", [ref]) for ref in stack]
+        trials += alone if len(stack) < 2 else [*alone, (self.t("loras_all"), stack)]
+        return [
+            (label, self.studio.submit(parse(GenerationRequest, asked | {"loras": loras})))
+            for label, loras in trials
+        ]
 
     def add(self, data: Mapping[Any, Any]) -> Updates:
         """A new file joins the shelf, or the reason why not is said."""
@@ -112,11 +109,11 @@ class Trial:
             row = self.studio.models.add_lora(Path(data[parts["add"]]))
         except StudioError as error:
             return {parts["said"]: stage.problem(self.t, error.as_dict())}
-        rows = self.studio.models.loras()
+        rows = shelf(self.studio)
         words = self.t("added", name=row.title or row.name)
         return {
             parts["said"]: element("p", words, class_="caption", role="status"),
-            parts["shelf"]: shelf(self.t, rows),
+            parts["shelf"]: cards(self.t, rows),
             **{stack: stacked(unstacked(data[stack]), shelf=rows) for stack in self.stacks()},
         }
 
@@ -162,7 +159,7 @@ def tile(t: Text, cell: Cell) -> Markup:
     )
 
 
-def shelf(t: Text, rows: Sequence[LoraRow]) -> Markup:
+def cards(t: Text, rows: Sequence[LoraRow]) -> Markup:
     """Every file there is, also those that can't be used, with the reason."""
     if not rows:
         return element("p", t("loras_empty"), class_="caption")

@@ -182,7 +182,9 @@ def apply(page: Page, chosen: str, job: str = "") -> Updates:
     locked = preset.locked if preset else ()
     updates: Updates = {}
     for form in page.forms:
-        updates |= form.fill(asked, locked, title)
+        # The tab that compares styles is where one takes them off, so there they stay open.
+        held = set(locked) - {"loras"} if form is page.parts["loras"]["form"] else locked
+        updates |= form.fill(asked, held, title)
     updates[parts["note"]] = note(t, preset, title, asked)
     if not job:
         updates[parts["view"]] = stage.empty(t, t("empty_title"), t("empty_text"), examples(studio, chosen))

@@ -100,7 +100,7 @@ def part(name: str, value: str, inside: Markup, elem_id: str, config: Mapping[st
 def stacked(
     loras: Sequence[Mapping[str, Any]], *, locked: bool = False, shelf: Sequence[LoraRow] | None = None
 ) -> str:
-    """JSON `{"rows": [{name, weight}], "locked", "known"?}`: the stack's value. `shelf`: the files, if new."""
+    """The stack's value, JSON: `{"rows": [{name, weight}], "locked", "known"?}`. `shelf`: files, if new."""
     value: dict[str, Any] = {"rows": list(loras), "locked": locked}
     return json.dumps(value if shelf is None else value | {"known": shelved(shelf)})
 
