@@ -2,9 +2,9 @@
 
     python bench/step_batching.py [--model pocket] [--pictures 6] [--rounds 5] [--steps 20]
 
-Each round runs A (our engine, all pictures submitted at once) and B (plain diffusers, one after another)
-together, and the next round the other way about, so that a busy machine slows both. Printed: median seconds of
-each, median of the rounds' ratios A / B and their range. A first round warms up and is left out.
+Each round runs A (our engine, all pictures submitted at once) and B (plain diffusers, one after another),
+the next round the other way about, so that a busy machine slows both. Printed: median seconds of each, median
+of the rounds' ratios A / B and their range. A first round warms up and is left out.
 """
 
 from __future__ import annotations

@@ -14,6 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from studio.engine.latents import unscaled
+from studio.engine.memory import ran_out
 from studio.engine.sample import Sample
 from studio.engine.weights import ModelBundle
 from studio.errors import NumericalError, OutOfMemory
@@ -79,7 +80,9 @@ def _decoded(latents: Tensor, bundle: ModelBundle) -> tuple[Tensor, tuple[str, .
     notes: tuple[str, ...] = ()
     try:
         picture = _decode(latents, bundle.vae)
-    except torch.OutOfMemoryError:
+    except Exception as error:
+        if not ran_out(error):
+            raise
         picture, notes = _in_tiles(latents, bundle), ("tiled_decode",)
     if not picture.isfinite().all() and bundle.vae.dtype != torch.float32:
         picture, notes = _decode(latents, copy.deepcopy(bundle.vae).float()), (*notes, "float32_decode")
@@ -101,7 +104,9 @@ def _in_tiles(latents: Tensor, bundle: ModelBundle) -> Tensor:
     tiled.enable_tiling()
     try:
         return _decode(latents, tiled)
-    except torch.OutOfMemoryError as error:
+    except Exception as error:
+        if not ran_out(error):
+            raise
         height, width = (side * bundle.factor for side in latents.shape[-2:])
         raise OutOfMemory(
             f"Decoding {width} x {height} px does not fit in memory, not even in tiles.",

@@ -139,10 +139,11 @@ class Engine:
                     job.request, job.inputs, job.bundle, self._running.values()
                 )
             except Exception as error:
-                self._end(job, Failed(_explained(error).as_dict()))
+                self._end(job, Failed(_explained(error, self.device).as_dict()))
                 continue
             self._waiting.remove(job)
             self._running[job.id] = job
+            job.inputs = {}  # read; a long job need not hold megabytes of uploads
             job.started = time.monotonic()
             self._tell(job, Started())
 
@@ -150,7 +151,7 @@ class Engine:
         try:
             job.fill(self.settings.rows)
         except Exception as error:
-            self._end(job, Failed(_explained(error).as_dict()))
+            self._end(job, Failed(_explained(error, self.device).as_dict()))
 
     def _end(self, job: Job, event: Event) -> None:
         """`job` leaves, whatever state it is in."""
@@ -172,10 +173,10 @@ class Engine:
         started = time.monotonic()
         try:
             noise = advance(self._batched(samples))
-        except torch.OutOfMemoryError as error:
-            self._retry_smaller(samples, error)
-            return
         except Exception as error:
+            if memory.ran_out(error):
+                self._retry_smaller(samples, error)
+                return
             if len(samples) == 1:
                 self._fail(samples[0], error)
                 return
@@ -228,7 +229,7 @@ class Engine:
         if job is None:
             return
         job.samples.remove(sample)
-        self._ended(job, _explained(error, sample))
+        self._ended(job, _explained(error, self.device, sample))
 
     def _ended(self, job: Job, error: StudioError | None = None) -> None:
         job.ended += 1
@@ -265,7 +266,7 @@ class Engine:
             try:
                 done = future.result()
             except Exception as error:
-                self._ended(job, _explained(error, sample))
+                self._ended(job, _explained(error, self.device, sample))
                 continue
             seconds = sample.seconds + done.seconds
             self._tell(
@@ -275,14 +276,15 @@ class Engine:
             self._ended(job)
 
 
-def _explained(error: Exception, sample: Sample | None = None) -> StudioError:
+def _explained(error: Exception, device: torch.device, sample: Sample | None = None) -> StudioError:
     """`error` as one of ours. Raises it when the device is lost: every later job would fail too."""
     if isinstance(error, StudioError):
         return error
-    if isinstance(error, torch.OutOfMemoryError):
-        size = f"{sample.request.width} x {sample.request.height} px" if sample else "Preparing the run"
+    if memory.ran_out(error):
+        what = f"{sample.request.width} x {sample.request.height} px" if sample else "This run"
         return OutOfMemory(
-            f"{size} does not fit in memory.", hint="Ask for a smaller picture or a smaller model."
+            f"{what} did not fit in memory; {memory.in_use(device)}.",
+            hint="Ask for a smaller picture or a smaller model.",
         )
     if isinstance(error, torch.AcceleratorError):
         raise error

@@ -43,6 +43,20 @@ def used(device: torch.device) -> int:
     return int(statistics.read_text(encoding="ascii").split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
+def in_use(device: torch.device) -> str:
+    """'3.10 GiB of 8.00 GiB are in use', of the device or, on a CPU, of the machine."""
+    if device.type == "cuda":
+        free, total = torch.cuda.mem_get_info(device)
+    else:
+        free, total = _free(), os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return f"{(total - free) / 2**30:.2f} GiB of {total / 2**30:.2f} GiB are in use"
+
+
+def ran_out(error: BaseException) -> bool:
+    """True for every way memory can end: a CPU says so in a plain RuntimeError."""
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
+
+
 def versions() -> Mapping[str, str]:
     packages = ("torch", "diffusers", "transformers", "peft", "safetensors")
     return {"python": platform.python_version()} | {name: version(name) for name in packages}

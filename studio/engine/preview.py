@@ -22,7 +22,7 @@ def fit(vae: Any) -> Tensor:
     """
     weight = next(vae.parameters())
     factor = 2 ** (len(vae.config.block_out_channels) - 1)
-    pictures = swatches(factor * 8)
+    pictures = swatches(factor * 4)
     inputs = (pictures * 2 - 1).to(weight.device, weight.dtype)
     latents = torch.cat([vae.encode(picture[None]).latent_dist.mode() for picture in inputs])
     latents = scaled(latents.float().cpu(), vae)
@@ -49,11 +49,11 @@ def picture(latents: Tensor, factors: Tensor, factor: int) -> bytes:
 
 
 def swatches(side: int) -> Tensor:
-    """Plain colours and ramps between them: (n, 3, side, side), 0..1."""
-    levels = torch.tensor([0.0, 0.5, 1.0])
+    """The eight corners of the colour cube and ramps between them: (16, 3, side, side), 0..1."""
+    levels = torch.tensor([0.0, 1.0])
     colours = torch.cartesian_prod(levels, levels, levels)
     plain = colours[:, :, None, None].expand(-1, -1, side, side)
     blend = torch.linspace(0, 1, side).view(1, 1, 1, side)
-    other = colours.roll(7, dims=0)[:, :, None, None]
+    other = colours.roll(3, dims=0)[:, :, None, None]
     ramps = plain * (1 - blend) + other * blend
     return torch.cat([plain, ramps])

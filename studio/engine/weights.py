@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import struct
+import math
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -19,7 +19,9 @@ from transformers.utils import logging as transformers_logging
 
 from studio.engine import preview
 from studio.engine.lora import Bank
+from studio.engine.memory import ran_out
 from studio.errors import EngineError
+from studio.safetensors_header import read_header
 
 # Both write advice for developers (unused config keys, long prompts) that a studio's log has no use for.
 diffusers_logging.set_verbosity_error()
@@ -122,7 +124,8 @@ def load(row: Located, device: torch.device, dtype: torch.dtype) -> ModelBundle:
         for name in NETWORKS
         if (folder / name / "config.json").is_file()
     }
-    missing = {"unet", "vae", "text_encoder"} - set(networks)
+    schedule = _json(folder / "scheduler" / "scheduler_config.json")
+    missing = {"unet", "vae", "text_encoder"} - set(networks) | (set() if schedule else {"scheduler"})
     if missing:
         raise EngineError(
             f"Model {row.name} has no {', '.join(sorted(missing))}.", hint="Add the model again."
@@ -140,7 +143,7 @@ def load(row: Located, device: torch.device, dtype: torch.dtype) -> ModelBundle:
         text_encoders=encoders,
         controlnets=controlnets,
         control_embeddings=embeddings,
-        scheduler_config=_json(folder / "scheduler" / "scheduler_config.json"),
+        scheduler_config=schedule,
         zero_negative=len(encoders) == 2 and bool(index.get("force_zeros_for_empty_prompt", True)),
         device=device,
         dtype=dtype,
@@ -155,11 +158,13 @@ def load(row: Located, device: torch.device, dtype: torch.dtype) -> ModelBundle:
 def _network(folder: Path, device: torch.device, dtype: torch.dtype) -> Any:
     kind = NETWORKS[folder.name]
     options: dict[str, Any] = {"use_safetensors": True, "local_files_only": True, "dtype": dtype}
-    if _weight_files(folder) and not any("fp16" not in file.name for file in _weight_files(folder)):
+    if any(".fp16" in file.name for file in _weight_files(folder)):
         options["variant"] = "fp16"
     try:
         network = kind.from_pretrained(folder, **options)
     except Exception as error:  # each library has its own; what a person can do about it is the same
+        if ran_out(error):
+            raise
         raise EngineError(
             f"{folder.name} could not be read ({type(error).__name__}): incomplete or not safetensors.",
             hint="Add the model again.",
@@ -195,15 +200,15 @@ def _tokenizer(folder: Path, name: str) -> Any:
 
 
 def _weight_files(folder: Path) -> list[Path]:
-    return sorted(folder.glob("*.safetensors"))
+    """The files that will be read: plain ones (shards too), else those of the fp16 variant."""
+    files = sorted(folder.glob("*.safetensors"))
+    return [file for file in files if file.name.count(".") == 1] or [
+        file for file in files if ".fp16" in file.name
+    ]
 
 
 def _elements(file: Path) -> int:
-    with file.open("rb") as stream:
-        (length,) = struct.unpack("<Q", stream.read(8))
-        header = json.loads(stream.read(length))
-    shapes = [entry["shape"] for name, entry in header.items() if name != "__metadata__"]
-    return sum(int(torch.Size(shape).numel()) for shape in shapes)
+    return sum(math.prod(shape) for _, shape in read_header(file).tensors.values())
 
 
 def _json(file: Path) -> dict[str, Any]:
