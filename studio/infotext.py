@@ -29,7 +29,8 @@ UNICODE = b"UNICODE\0"
 QUALITY = 95  # JPEG and WebP; below it flat brand colours show blocks
 LEAST_PAIRS = 3  # fewer on the last line: it belongs to the prompt
 
-_PAIR = re.compile(r'\s*(\w[\w \-/]*+):\s*("(?:\\.|[^\\"])*+"|[^,]*+)(?:,|$)')
+# A key has an end to its length, so that a long line without a colon is not searched again from each letter.
+_PAIR = re.compile(r'(\w[\w \-/]{0,80}+):\s*+("(?:\\.|[^\\"])*+"|[^,]*+)(?:,|$)')
 _SIZE = re.compile(r"(\d++)x(\d++)")
 
 

@@ -9,6 +9,7 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import numpy as np
 from PIL import Image, ImageOps
 
 from studio.errors import BadRequest, TooLarge, UnsupportedImage
@@ -122,7 +123,7 @@ def _decode(data: bytes, kind: str, max_pixels: int) -> Upload:
         picture.load()
         upright = ImageOps.exif_transpose(picture)
         mode = "RGBA" if upright.has_transparency_data else MODES.get(upright.mode, upright.mode)
-        plain = upright.convert(mode)
+        plain = _eight_bit(upright).convert(mode)
     except UnsupportedImage:
         raise
     except Image.DecompressionBombError:
@@ -132,6 +133,13 @@ def _decode(data: bytes, kind: str, max_pixels: int) -> Upload:
     except Exception:  # decoders raise whatever a damaged file leads them to
         raise UnsupportedImage(f"The {kind} picture is damaged: it cannot be decoded.", hint=KINDS) from None
     return _encode(plain, "jpeg" if kind == "JPEG" else "png")
+
+
+def _eight_bit(picture: Image.Image) -> Image.Image:
+    if not picture.mode.startswith("I;16"):
+        return picture
+    # Pillow's own conversion clips: every tone above 255 of 65535 would turn white.
+    return Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8))
 
 
 def _check_size(picture: Image.Image, max_pixels: int) -> None:
