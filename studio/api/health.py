@@ -8,8 +8,9 @@ from fastapi import FastAPI, Request
 from fastapi.responses import PlainTextResponse
 from pydantic import BaseModel
 
+from studio.api.routes import get_and_head
 from studio.api.views import refusals
-from studio.errors import Forbidden, NotReady
+from studio.errors import Forbidden, NotReady, StudioError
 from studio.schema import StudioStatus
 from studio.studio import Studio
 
@@ -29,19 +30,17 @@ class Ready(BaseModel):
 def add_health(app: FastAPI, studio: Studio, page_problem: Callable[[], str]) -> None:
     """`page_problem`: why the page cannot be opened yet; empty when it can."""
 
-    @app.api_route("/livez", methods=["GET", "HEAD"], tags=["health"], summary="The web process answers")
+    @get_and_head(app, "/livez", tags=["health"], summary="The web process answers")
     def livez() -> Alive:
         return Alive(status="ok")
 
-    @app.api_route(
-        "/readyz", methods=["GET", "HEAD"], tags=["health"], responses=refusals(503),
+    @get_and_head(
+        app, "/readyz", tags=["health"], responses=refusals(503),
         summary="The worker holds the default model and the page is there",
     )  # fmt: skip
     def readyz() -> Ready:
         if not studio.executor.ready():
-            raise NotReady(
-                "The worker is loading the default model.", hint="Jobs are accepted and will wait."
-            )
+            raise not_loaded(studio)
         if problem := page_problem():
             raise NotReady(problem, hint="The API answers already.")
         worker = studio.status().worker
@@ -55,6 +54,15 @@ def add_health(app: FastAPI, studio: Studio, page_problem: Callable[[], str]) ->
             )
         text = "\n".join(exposition(figures(studio.status(), studio.executor.ready())))
         return PlainTextResponse(text + "\n", media_type="text/plain; version=0.0.4")
+
+
+def not_loaded(studio: Studio) -> NotReady:
+    """Why: a default model that is not there, or is not whole, never will be loaded."""
+    try:
+        studio.models.get(studio.settings.model)
+    except StudioError as error:
+        return NotReady(f"The default model cannot be loaded. {error.message}", hint="See: studio doctor.")
+    return NotReady("The worker is loading the default model.", hint="Jobs are accepted and will wait.")
 
 
 Figure = tuple[str, str, str, float]  # name, kind, help, value

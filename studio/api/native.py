@@ -15,6 +15,7 @@ from starlette.exceptions import HTTPException
 
 from studio.api import views
 from studio.api.generate import generated
+from studio.api.routes import get_and_head
 from studio.api.stream import Listeners, lines
 from studio.api.views import PREFIX, refusals
 from studio.catalog import SCHEDULERS
@@ -69,9 +70,9 @@ def add_jobs(app: FastAPI, studio: Studio, listeners: Listeners) -> None:
     def cancel(id: str) -> views.JobDetail:
         return views.job_view(studio.cancel(id))
 
-    @app.api_route(
-        f"{PREFIX}/jobs/{{id:path}}", methods=["GET", "HEAD"], tags=["jobs"], responses=refusals(404),
-        summary="State, progress and pictures of a job", operation_id="job",
+    @get_and_head(
+        app, f"{PREFIX}/jobs/{{id:path}}", tags=["jobs"], responses=refusals(404),
+        summary="State, progress and pictures of a job",
     )  # fmt: skip
     def show(id: str) -> views.JobDetail:
         return views.job_view(studio.job(id))
@@ -93,10 +94,10 @@ def add_images(app: FastAPI, studio: Studio) -> None:
     ) -> list[views.ImageView]:
         return [views.image_view(row) for row in studio.images(search, limit, before)]
 
-    @app.api_route(
-        f"{PREFIX}/images/{{id}}/file", methods=["GET", "HEAD"], tags=["images"], response_class=Response,
+    @get_and_head(
+        app, f"{PREFIX}/images/{{id}}/file", tags=["images"], response_class=Response,
         responses=refusals(404) | {200: {"content": {"image/png": {}, "image/jpeg": {}, "image/webp": {}}}},
-        summary="The picture itself; ?download=1 to save it", operation_id="file",
+        summary="The picture itself; ?download=1 to save it",
     )  # fmt: skip
     def file(id: str, request: Request, download: bool = False) -> Response:
         data, mime = studio.picture_bytes(id)
@@ -107,9 +108,9 @@ def add_images(app: FastAPI, studio: Studio) -> None:
             headers["content-disposition"] = f'attachment; filename="{id}.{mime.removeprefix("image/")}"'
         return Response(data, media_type=mime, headers=headers)
 
-    @app.api_route(
-        f"{PREFIX}/images/{{id:path}}", methods=["GET", "HEAD"], tags=["images"], responses=refusals(404),
-        summary="A picture's row with the request that made it", operation_id="image",
+    @get_and_head(
+        app, f"{PREFIX}/images/{{id:path}}", tags=["images"], responses=refusals(404),
+        summary="A picture's row with the request that made it",
     )  # fmt: skip
     def image(id: str) -> views.ImageDetail:
         return views.image_detail(studio.image(id))

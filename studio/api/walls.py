@@ -14,6 +14,7 @@ import json
 from collections.abc import Iterable, Mapping
 from urllib.parse import urlsplit
 
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from studio.errors import BadRequest, Forbidden, StudioError, TooLarge, UnsupportedMedia
@@ -31,6 +32,12 @@ HEADERS = (
     (b"x-frame-options", b"SAMEORIGIN"),
     (b"referrer-policy", b"same-origin"),
     (b"cross-origin-resource-policy", b"same-origin"),
+    # Gradio writes scripts and styles into its page; but whatever runs there can talk to this server alone.
+    (
+        b"content-security-policy",
+        b"default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:; frame-ancestors 'self'; "
+        b"object-src 'none'; base-uri 'self'; form-action 'self'",
+    ),
 )
 
 
@@ -74,7 +81,10 @@ class Walls:
             limit = self.check_body(scope, headers)
         except StudioError as error:
             return await guarded.refuse(error)
-        await self.app(scope, _Body(receive, guarded, limit), guarded)
+        try:
+            await self.app(scope, _Body(receive, guarded, limit), guarded)
+        except ClientDisconnect:  # the sender hung up in the middle of a body, or was refused there
+            return
 
     def check_host(self, headers: Mapping[str, str]) -> None:
         """Raises WrongHost for a name that is not ours: DNS rebinding arrives with the stranger's name."""
