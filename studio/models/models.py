@@ -174,7 +174,7 @@ class Models:
 
 def _judge(folder: Path) -> ModelRow | StudioError:
     try:
-        return read_folder(folder, folder.name, builtin=ROOT in folder.parents)
+        return read_folder(folder, folder.name, builtin=folder.is_relative_to(ROOT / "assets"))
     except StudioError as error:
         return error
 

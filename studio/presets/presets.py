@@ -46,15 +46,10 @@ class Presets:
 
     def _found(self) -> Found:
         found: Found = {}
-        folded: dict[str, str] = {}
         for folder in self._folders:
             for file in sorted(folder.glob("*.yaml")) if folder.is_dir() else ():
-                twin = folded.setdefault(file.stem.casefold(), file.stem)
-                if file.stem in found or file.is_symlink():
-                    continue
-                found[file.stem] = self._read(file)
-                if twin != file.stem:
-                    found[file.stem] = PresetInvalid(f"{twin!r} has the same name in other capitals.")
+                if file.stem not in found and not file.is_symlink():
+                    found[file.stem] = self._read(file)
         return found
 
     def _read(self, file: Path) -> Preset | PresetInvalid:

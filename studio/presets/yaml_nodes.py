@@ -18,6 +18,8 @@ from studio.errors import PresetInvalid
 
 MAX_BYTES = 64 * 2**10
 MAX_DEPTH = 16
+MAX_EVENTS = 2_000  # a rich brand has 150
+MAX_BRACKETS = 64  # open at once, quoted ones included; the parser's time grows with their square
 
 Events = Generator[Any, None, None]
 
@@ -53,6 +55,7 @@ def read_nodes(data: bytes) -> Node:
     if directive is not None:
         line = text.count("\n", 0, directive.start()) + 1
         raise refuse("% directives are not read.", (line, 1), "Take the line out.")
+    _check_brackets(text)
     events = _events(text)
     try:
         return _document(events)
@@ -69,9 +72,22 @@ def read_nodes(data: bytes) -> Node:
         events.close()
 
 
+def _check_brackets(text: str) -> None:
+    opened = 0
+    for found in re.finditer(r"[\[\]{}]", text):
+        opened += 1 if found[0] in "[{" else -1
+        if opened > MAX_BRACKETS:
+            line = text.count("\n", 0, found.start()) + 1
+            at = (line, found.start() - text.rfind("\n", 0, found.start()))
+            raise refuse(f"nested more than {MAX_DEPTH} deep.", at)
+
+
 def _events(text: str) -> Events:
-    found: Events = YAML(typ="safe", pure=True).parse(text)
-    return found
+    """The parser's events, up to one too many."""
+    for number, event in enumerate(YAML(typ="safe", pure=True).parse(text)):
+        if number > MAX_EVENTS:
+            raise refuse("too many entries.", _at(event), f"A brand file has at most {MAX_EVENTS} of them.")
+        yield event
 
 
 def _document(events: Events) -> Node:
