@@ -79,16 +79,23 @@ class _Piece:
     closes: int = -1  # number of the bracket that ends here
 
 
-def parse(text: str) -> Prompt:
+def parse(text: str, field: str = "prompt") -> Prompt:
     """Raises BadRequest, with the column, for brackets too deep and weights that are no usable number.
 
-    A text without any markup comes back as one section with one span: itself.
+    A text without any markup comes back as one section with one span: itself. `field`: what a refusal names.
     """
+    try:
+        return _parse(text)
+    except BadRequest as error:
+        error.field = field
+        raise
+
+
+def _parse(text: str) -> Prompt:
     if len(text) > MAX_LENGTH:
         raise BadRequest(
-            f"The prompt has {len(text)} characters; {MAX_LENGTH} fit.", hint="Shorten it.", field="prompt",
-            code="bad_length",
-        )  # fmt: skip
+            f"The prompt has {len(text)} characters; {MAX_LENGTH} fit.", hint="Shorten it.", code="bad_length"
+        )
     clean, loras, origins = _strip(text)
     pieces, factors = _scan(clean, origins)
     return Prompt(_sections(pieces, factors), tuple(loras), clean)
@@ -222,4 +229,4 @@ def _bounded(value: float, column: int) -> float:
 
 
 def _refuse(message: str, hint: str) -> BadRequest:
-    return BadRequest(message, hint=hint, field="prompt", code="bad_prompt")
+    return BadRequest(message, hint=hint, code="bad_prompt")

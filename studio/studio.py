@@ -85,6 +85,7 @@ class Studio:
             request = presets.apply(self.presets.get(request.preset), request)
         model = self.models.get(request.model if request.model is not None else self.settings.model)
         loras = self._stack(request, model)
+        prompt.parse(request.negative_prompt or "", field="negative_prompt")
         self._check_names(request, model)
         self._check_pictures(request)
         asked = request.model_dump(exclude={"seed", "loras", "control"}, exclude_none=True)

@@ -127,6 +127,12 @@ def test_what_cannot_be_meant_is_refused_with_its_column(text: str, column: int)
     assert caught.value.field == "prompt" and caught.value.hint
 
 
+def test_a_refusal_names_the_field_it_was_asked_for() -> None:
+    with pytest.raises(BadRequest) as caught:
+        parse("(a:nan)", field="negative_prompt")
+    assert caught.value.field == "negative_prompt"
+
+
 def test_depth_up_to_the_limit_is_read() -> None:
     assert spans("(" * MAX_DEPTH + "a") == [("a", round(1.1**MAX_DEPTH, 6))]
 

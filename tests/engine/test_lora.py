@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Mapping
 from typing import Any
 
@@ -146,6 +147,29 @@ def test_freed_columns_are_used_again_and_hold_nothing_of_the_last_adapter(
     fresh = tiny.unet()
     with banked(fresh, shelf).weights([{"warm": 1.0}] * len(STACKS)):
         assert torch.equal(call(fresh, slice(None)), again)
+
+
+def test_a_thousand_switches_leave_no_tensor_behind() -> None:
+    network = nn.ModuleDict({"a": nn.Linear(8, 6), "b": nn.Conv2d(8, 6, 3)})
+    bank = Bank(network)
+
+    def switch(number: int) -> None:
+        conv = Delta(torch.randn(4, 8, 3, 3), torch.randn(6, 4, 1, 1), 1.0)
+        bank.add(f"style_{number}", Adapter({"unet": {"a": linear(1 + number % 20), "b": conv}}, 2, 2, ""))
+        with bank.weights([{f"style_{number}": 1.0}]), torch.no_grad():
+            network["a"](torch.randn(1, 8))
+        bank.remove(f"style_{number}")
+
+    def tensors() -> int:
+        gc.collect()
+        return sum(issubclass(type(thing), Tensor) for thing in gc.get_objects())
+
+    for number in range(20):
+        switch(number)
+    before = tensors()
+    for number in range(1000):
+        switch(number)
+    assert tensors() == before and bank.bytes == 0
 
 
 def linear(rank: int, scale: float = 1.0, width: int = 8) -> Delta:
