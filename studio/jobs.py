@@ -1,6 +1,6 @@
 """The queue: a job is a committed row before anybody hears of it, and ends in exactly one way.
 
-Rows are the truth. `Live` is what the running process adds to one: events, progress, who is listening.
+Rows are the truth; a `Live` is what the running process adds to one.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from sqlalchemy import Row, func, insert, select, update
 from studio.errors import Conflict, NotFound, NotReady, QueueFull, StudioError, WorkerCrashed
 from studio.executors import Executor
 from studio.library import Database, Library, new_id
+from studio.library.events import Live
 from studio.library.tables import jobs
 from studio.schema import (
-    FINAL,
     Cancelled,
     Done,
     Event,
@@ -31,8 +31,6 @@ from studio.schema import (
     ImageRow,
     JobView,
     Picture,
-    Preview,
-    Progress,
     Queued,
     Rendered,
     ResolvedRequest,
@@ -50,61 +48,6 @@ OPEN = ("queued", "running")
 
 Stamp = Callable[[bytes, ResolvedRequest, int], bytes]  # PNG, request, seed -> file with its settings in it
 Inputs = Callable[[ResolvedRequest], Mapping[str, bytes]]
-
-
-class Live:
-    """Events of one job, numbered upwards, also across restarts (they start from the clock).
-
-    Of Progress, and of the Previews of one picture, only the newest is kept: who listens slowly skips some.
-    """
-
-    def __init__(self) -> None:
-        self.changed = threading.Condition(threading.RLock())
-        self.events: list[tuple[int, Event]] = []
-        self.progress = 0.0
-        self.ended = False
-        self._number = 0
-
-    def next_number(self) -> int:
-        return max(self._number + 1, int(time.time() * 1000))
-
-    def publish(self, event: Event, number: int | None = None) -> None:
-        with self.changed:
-            if self.ended:
-                return
-            self._number = self.next_number() if number is None else number
-            if isinstance(event, Progress):
-                self.progress = event.step / max(event.of, 1)
-            self.ended = isinstance(event, FINAL)
-            kept = [(number, old) for number, old in self.events if not self._outdated(old, event)]
-            self.events = [*kept, (self._number, event)]
-            self.changed.notify_all()
-
-    def _outdated(self, old: Event, new: Event) -> bool:
-        if isinstance(old, Progress):
-            return isinstance(new, Progress)
-        if isinstance(old, Preview):
-            return self.ended or (isinstance(new, (Preview, Picture)) and new.index == old.index)
-        return False
-
-    def has_ended(self) -> bool:
-        return self.ended
-
-    def follow(self, after: int) -> Iterator[tuple[int, Event]]:
-        while True:
-            with self.changed:
-                fresh, ended = self._after(after), self.ended
-                while not fresh and not ended:
-                    self.changed.wait()
-                    fresh, ended = self._after(after), self.ended
-            for number, event in fresh:
-                after = number
-                yield number, event
-            if ended:
-                return
-
-    def _after(self, after: int) -> list[tuple[int, Event]]:
-        return [(number, event) for number, event in self.events if number > after]
 
 
 class Jobs:
@@ -325,10 +268,14 @@ class Jobs:
 
     def counts(self) -> tuple[int, int]:
         """(queued, running)."""
-        query = select(jobs.c.state, func.count()).where(jobs.c.state.in_(OPEN)).group_by(jobs.c.state)
-        with self._database.read() as connection:
-            found = {state: int(count) for state, count in connection.execute(query)}
+        found = self.by_state()
         return found.get("queued", 0), found.get("running", 0)
+
+    def by_state(self) -> dict[State, int]:
+        """Every job there ever was; states that none has are left out."""
+        query = select(jobs.c.state, func.count()).group_by(jobs.c.state)
+        with self._database.read() as connection:
+            return {state: int(count) for state, count in connection.execute(query)}
 
     def events(self, id: str, after: int) -> Iterator[tuple[int, Event]]:
         """Those after event number `after`, then what comes, up to the final one, which comes once."""

@@ -380,7 +380,10 @@ class JobView:
 
 @dataclass(frozen=True)
 class StudioStatus:
-    """`queued`, `running`: jobs. `images`: pictures in the library, `trashed` ones apart."""
+    """`queued`, `running`: jobs. `images`: pictures in the library, `trashed` ones apart.
+
+    `ended`: jobs by how they ended, since the library began.
+    """
 
     worker: WorkerStatus
     queued: int
@@ -388,6 +391,7 @@ class StudioStatus:
     images: int
     trashed: int
     versions: Mapping[str, str]
+    ended: Mapping[State, int] = field(default_factory=dict)
 
 
 def nearest_names(name: str, known: Iterable[str]) -> str:

@@ -6,12 +6,11 @@ import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from importlib import metadata
 from io import BytesIO
-from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from studio import edges, infotext, presets, prompt, uploads
+from studio import __version__, edges, infotext, presets, prompt, uploads
 from studio.catalog import CONTROLS, SCHEDULERS
 from studio.errors import BadRequest, NotFound
 from studio.executors import Executor, make_executor
@@ -33,7 +32,7 @@ from studio.schema import (
 from studio.settings import Settings
 
 DRAWN_SEEDS = 4_294_967_294  # seeds are drawn from 0 to this less one, as other tools do
-VERSIONS = ("brand-studio", "torch", "diffusers", "transformers", "gradio")
+VERSIONS = ("torch", "diffusers", "transformers", "gradio")
 
 
 class Studio:
@@ -233,13 +232,15 @@ class Studio:
         return self.models.count_tokens(model if model is not None else self.settings.model, prompt)
 
     def status(self) -> StudioStatus:
-        queued, running = self.jobs.counts()
+        ended = self.jobs.by_state()
+        queued, running = ended.pop("queued", 0), ended.pop("running", 0)
         images, trashed = self.library.counts()
-        return StudioStatus(self.executor.status(), queued, running, images, trashed, _versions())
+        worker = self.executor.status()
+        return StudioStatus(worker, queued, running, images, trashed, _versions(), ended)
 
 
 def _versions() -> dict[str, str]:
-    found: dict[str, Any] = {}
+    found: dict[str, str] = {"brand-studio": __version__}
     for name in VERSIONS:
         try:
             found[name] = metadata.version(name)

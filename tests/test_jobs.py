@@ -13,8 +13,9 @@ import pytest
 from PIL import Image
 
 from studio.errors import NotFound, OutOfMemory, QueueFull, WorkerCrashed
-from studio.jobs import Jobs, Live
+from studio.jobs import Jobs
 from studio.library import Database, Library
+from studio.library.events import Live
 from studio.schema import (
     Cancelled,
     Done,

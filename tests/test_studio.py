@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from io import BytesIO
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +14,7 @@ from PIL import Image
 
 from studio.errors import BadRequest, Conflict, NotFound, WrongBase
 from studio.schema import Done, GenerationRequest, Picture, Progress, Queued, ResolvedRequest, Started
+from studio.settings import ROOT, Settings
 from studio.studio import Studio
 
 
@@ -176,3 +180,43 @@ def test_the_job_shows_the_request_as_it_was_run(studio: Studio) -> None:
     view = studio.submit(asked(preset="plain"))
     assert isinstance(view.request, ResolvedRequest) and view.request.preset == "plain"
     assert studio.job(view.id).request == view.request
+
+
+CHILD = """
+import sys, time
+from pathlib import Path
+from studio.executors import FakeExecutor
+from studio.schema import GenerationRequest
+from studio.settings import ROOT, Settings
+from studio.studio import Studio
+
+studio = Studio.open(Settings(home=Path(sys.argv[1]), rows=2), FakeExecutor(seconds_per_step=0.02))
+studio.start()
+for number in range(4):
+    print(studio.submit(GenerationRequest(prompt=str(number), steps=4, count=6, seed=number)).id, flush=True)
+while len(studio.images()) < 3:
+    time.sleep(0.01)
+print("now", flush=True)
+time.sleep(60)
+"""
+
+
+def test_a_killed_studio_finishes_its_jobs_at_the_next_start(home: Path) -> None:
+    child = subprocess.Popen(
+        [sys.executable, "-c", CHILD, str(home)], stdout=subprocess.PIPE, text=True, cwd=ROOT
+    )
+    assert child.stdout is not None
+    with child.stdout:
+        ids = [line.strip() for line in iter(child.stdout.readline, "now\n")]
+        child.kill()
+        child.wait()
+    (home / "pictures" / f"{'0' * 32}.png.tmp").write_bytes(b"half")
+    studio = Studio.open(Settings(home=home, executor="fake", rows=2))
+    studio.start()
+    views = [studio.wait(id, 60) for id in ids]
+    assert [view.state for view in views] == ["completed"] * 4
+    for view in views:
+        assert [image.index for image in view.images] == list(range(6))
+        assert all(image.file.is_file() for image in view.images)
+    assert len(list((home / "pictures").iterdir())) == 24
+    studio.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import re
@@ -40,41 +41,38 @@ class Models:
 
     def list(self) -> ModelRows:
         """The models that can be used; see `problems` for the others."""
-        return [row for row in self._models().values() if isinstance(row, ModelRow)]
+        rows = [self._model(folder) for folder in self._folders().values()]
+        return [row for row in rows if isinstance(row, ModelRow)]
 
     def problems(self) -> Mapping[str, StudioError]:
         """Why models that are there can't be used, by name."""
-        return {name: row for name, row in self._models().items() if isinstance(row, StudioError)}
+        rows = {name: self._model(folder) for name, folder in self._folders().items()}
+        return {name: row for name, row in rows.items() if isinstance(row, StudioError)}
 
     def get(self, name: str) -> ModelRow:
         """Raises NotFound (`model_not_found`) with the nearest names, or what is wrong with the model."""
-        found = self._models()
-        row = found.get(name)
-        if row is None:
-            hint = nearest_names(name, found)
+        folders = self._folders()
+        if name not in folders:
+            hint = nearest_names(name, folders)
             raise NotFound(f"No model {name[:80]!r}.", hint=hint, field="model", code="model_not_found")
+        row = self._model(folders[name])
         if isinstance(row, StudioError):
             raise row
         return row
 
     def loras(self) -> LoraRows:
         """All of them, also those with a `problem`."""
-        rows: dict[str, LoraRow] = {}
-        for folder in self._settings.loras_dirs:
-            for file in _entries(folder):
-                if file.suffix.lower() == ".safetensors" and file.is_file() and file.stem not in rows:
-                    key = ("lora", file, *_stamp(file))
-                    rows[file.stem] = self._once(key, partial(read_lora, file, file.stem))
-        return sorted(rows.values(), key=lambda row: row.name)
+        return [self._lora(file) for _, file in sorted(self._lora_files().items())]
 
     def lora(self, name: str) -> LoraRow:
         """By file name, or by the title its maker gave it. Raises NotFound (`lora_not_found`)."""
-        rows, folded = self.loras(), name.casefold()
-        exact = [row for row in rows if row.name == name]
-        near = [row for row in rows if folded in (row.name.casefold(), row.title.casefold())]
-        for row in (*exact, *near):
-            return row
-        hint = nearest_names(name, [row.name for row in rows])
+        files, folded = self._lora_files(), name.casefold()
+        if name in files:
+            return self._lora(files[name])
+        for row in self.loras():
+            if folded in (row.name.casefold(), row.title.casefold()):
+                return row
+        hint = nearest_names(name, files)
         raise NotFound(f"No LoRA {name[:80]!r}.", hint=hint, field="loras", code="lora_not_found")
 
     def check_lora(self, name: str, model: str) -> None:
@@ -139,7 +137,7 @@ class Models:
             )
         name = _checked_name(name if name is not None else path.resolve().name)
         read_folder(path, name, builtin=False)
-        if name in self._models():
+        if name in self._folders():
             raise Conflict(f"A model {name} is there already.", hint="Give the new one another name.")
         target = self._settings.home / "models" / name
         rough = target.with_name(f".{name}.tmp")
@@ -153,14 +151,19 @@ class Models:
         rough.rename(target)
         return self.get(name)
 
-    def _models(self) -> dict[str, ModelRow | StudioError]:
-        rows: dict[str, ModelRow | StudioError] = {}
-        for parent in self._settings.models_dirs:
-            for folder in _entries(parent):
-                if (folder / "model_index.json").is_file() and folder.name not in rows:
-                    key = ("model", folder, *_tree_stamp(folder))
-                    rows[folder.name] = self._once(key, partial(_judge, folder))
-        return rows
+    def _folders(self) -> dict[str, Path]:
+        found = [entry for parent in self._settings.models_dirs for entry in _entries(parent)]
+        return {folder.name: folder for folder in reversed(found) if (folder / "model_index.json").is_file()}
+
+    def _model(self, folder: Path) -> ModelRow | StudioError:
+        return self._once(("model", folder, *_tree_stamp(folder)), partial(_judge, folder))
+
+    def _lora_files(self) -> dict[str, Path]:
+        found = [entry for parent in self._settings.loras_dirs for entry in _entries(parent)]
+        return {file.stem: file for file in reversed(found) if file.suffix.lower() == ".safetensors"}
+
+    def _lora(self, file: Path) -> LoraRow:
+        return self._once(("lora", file, *_stamp(file)), partial(read_lora, file, file.stem))
 
     def _once(self, key: tuple[Any, ...], make: Callable[[], T]) -> T:
         """`make()`, or what it made for the same key before; older keys of the same thing are dropped."""
@@ -193,10 +196,14 @@ def _stamp(file: Path) -> tuple[int, int]:
     return state.st_mtime_ns, state.st_size
 
 
-def _tree_stamp(folder: Path) -> tuple[tuple[int, int], ...]:
+def _tree_stamp(folder: Path) -> tuple[tuple[str, int, int], ...]:
     """Changes when a config or weights file of a model does."""
-    files = sorted(file for part in ("", *PARTS) for file in (folder / part).glob("*"))
-    return tuple(_stamp(file) for file in files if file.suffix in KEPT_SUFFIXES)
+    found: list[tuple[str, int, int]] = []
+    for part in ("", *PARTS):
+        with contextlib.suppress(OSError), os.scandir(folder / part) as entries:
+            kept = [(f"{part}/{entry.name}", entry.stat()) for entry in entries if entry.is_file()]
+            found += [(name, state.st_mtime_ns, state.st_size) for name, state in kept]
+    return tuple(sorted(found))
 
 
 def _checked_name(name: str) -> str:
