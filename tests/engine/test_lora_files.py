@@ -119,6 +119,25 @@ def test_diffusers_and_kohya_files_give_the_same_adapter(
     assert (kohya.matched, kohya.total) == (plain.matched, plain.total)
 
 
+def test_kohya_files_with_the_block_names_of_sdxl_training_are_read(xl: Any, tmp_path: Path) -> None:
+    """kohya trains SDXL on the original network, whose blocks are numbered through."""
+    block, underscored = "transformer_blocks.0.attn1.to_q", "transformer_blocks_0_attn1_to_q"
+    places = {
+        f"input_blocks_1_1_{underscored}": f"down_blocks.0.attentions.0.{block}",
+        f"middle_block_1_{underscored}": f"mid_block.attentions.0.{block}",
+        "middle_block_0_in_layers_2": "mid_block.resnets.0.conv1",
+    }
+    tensors: dict[str, Tensor] = {}
+    for stem, place in places.items():
+        shape = xl.unet.get_submodule(place).weight.shape
+        tensors[f"lora_unet_{stem}.lora_down.weight"] = torch.randn(2, *shape[1:])
+        tensors[f"lora_unet_{stem}.lora_up.weight"] = torch.randn(shape[0], 2, *(1,) * (len(shape) - 2))
+        tensors[f"lora_unet_{stem}.alpha"] = torch.tensor(1.0)
+    adapter = read(xl, write(tmp_path / "a", tensors), "sdxl")
+    assert set(adapter.parts["unet"]) == set(places.values())
+    assert {delta.scale for delta in adapter.parts["unet"].values()} == {0.5}
+
+
 def test_files_of_peft_itself_are_read(sd: Any, tmp_path: Path) -> None:
     tensors = weights_of(sd, unet_only=True)
     named = {name.replace("unet.", "base_model.model."): tensor for name, tensor in tensors.items()}
