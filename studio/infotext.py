@@ -18,7 +18,7 @@ from typing import Any
 
 from PIL import ExifTags, Image
 
-from studio import __version__
+from studio import __version__, prompt
 from studio.catalog import SCHEDULERS
 from studio.errors import BadRequest, StudioError
 from studio.schema import GenerationRequest, ResolvedRequest, parse, parse_json
@@ -55,11 +55,13 @@ def stamp(png: bytes, request: ResolvedRequest, seed: int) -> bytes:
 
 
 def write(request: ResolvedRequest, seed: int) -> str:
-    """The settings as other tools paste them."""
+    """The settings as other tools paste them; LoRAs that the prompt does not name are added to it as tags."""
     control = request.control
+    sampler, karras, _ = SCHEDULERS[request.scheduler].a1111.partition(" Karras")
     pairs: dict[str, Any] = {
         "Steps": request.steps,
-        "Sampler": SCHEDULERS[request.scheduler].a1111,
+        "Sampler": sampler,
+        "Schedule type": karras.strip(),
         "CFG scale": f"{request.guidance:g}",
         "Seed": seed,
         "Size": f"{request.width}x{request.height}",
@@ -67,7 +69,6 @@ def write(request: ResolvedRequest, seed: int) -> str:
         "Denoising strength": f"{request.strength:g}" if request.init_image else "",
         "Upscale": f"{request.upscale:g}" if request.upscale > 1 else "",
         "Preset": request.preset or "",
-        "Loras": ", ".join(f"{lora.name}: {lora.weight:g}" for lora in request.loras),
     }
     if control is not None:
         pairs["ControlNet 0"] = (
@@ -78,7 +79,9 @@ def write(request: ResolvedRequest, seed: int) -> str:
     pairs["Version"] = f"Brand Studio {__version__}"
     negative = f"\nNegative prompt: {request.negative_prompt}" if request.negative_prompt else ""
     last = ", ".join(f"{key}: {_quoted(str(value))}" for key, value in pairs.items() if value != "")
-    return f"{request.prompt}{negative}\n{last}"
+    named = {tag.name for tag in prompt.parse(request.prompt).loras}
+    tags = [f" <lora:{lora.name}:{lora.weight:g}>" for lora in request.loras if lora.name not in named]
+    return f"{request.prompt}{''.join(tags)}{negative}\n{last}"
 
 
 def read_picture(data: bytes) -> GenerationRequest:
@@ -107,8 +110,8 @@ def read(text: str) -> GenerationRequest:
     pairs = dict(_pairs(last))
     if len(pairs) < LEAST_PAIRS:
         body, pairs = text.strip(), {}
-    prompt, negative = _split(body)
-    asked: dict[str, Any] = {"prompt": prompt}
+    words, negative = _split(body)
+    asked: dict[str, Any] = {"prompt": words}
     size = _SIZE.fullmatch(pairs.get("Size", ""))
     wanted = {
         "negative_prompt": negative,

@@ -48,18 +48,23 @@ def test_the_text_is_as_other_tools_write_it() -> None:
     text = write(request(negative_prompt="blurry", preset="neon"), 9)
     assert text == (
         "a red mug\nNegative prompt: blurry\n"
-        "Steps: 20, Sampler: DPM++ 2M Karras, CFG scale: 7.5, Seed: 9, Size: 128x96, Model: pocket, "
-        "Preset: neon, Version: Brand Studio 0.1.0"
+        "Steps: 20, Sampler: DPM++ 2M, Schedule type: Karras, CFG scale: 7.5, Seed: 9, Size: 128x96, "
+        "Model: pocket, Preset: neon, Version: Brand Studio 0.1.0"
     )
 
 
 def test_values_with_commas_and_colons_are_quoted() -> None:
     control = Control(image="a" * 32, low=50, high=150, scale=0.8)
-    text = write(request(control=control, loras=(LoraRef(name="neon", weight=0.5), LoraRef(name="a"))), 9)
-    assert 'Loras: "neon: 0.5, a: 1"' in text
+    text = write(request(control=control), 9)
     assert (
         'ControlNet 0: "Module: canny, Model: canny, Weight: 0.8, Threshold A: 50, Threshold B: 150, ' in text
     )
+
+
+def test_styles_stand_in_the_prompt_as_tags_once() -> None:
+    stack = (LoraRef(name="neon", weight=0.5), LoraRef(name="nordic"))
+    text = write(request(prompt="a mug <lora:neon:0.5>", loras=stack), 9)
+    assert text.startswith("a mug <lora:neon:0.5> <lora:nordic:1>\nSteps")
 
 
 @pytest.mark.parametrize("format", ["png", "jpeg", "webp"])
