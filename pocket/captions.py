@@ -198,7 +198,7 @@ def _write_english(scene: Scene, stated: set[str], rng: random.Random) -> str:
         spot.append(say(STYLE_WORDS, "style"))
     if "size" in stated:
         adjectives.append(say(SIZE_WORDS, "size"))
-    if "colour" in stated and ("product" in stated or rng.random() < 0.5):
+    if "colour" in stated:
         adjectives.append(say(COLOUR_WORDS, "colour"))
     thing = say(PRODUCT_WORDS, "product") if "product" in stated else "product" if adjectives else ""
     words = " ".join([*adjectives, thing]).strip()

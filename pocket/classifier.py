@@ -78,7 +78,7 @@ def train_judge(work: Path, steps: int, minutes: float, rows: int = 64) -> Judge
     trainer = Trainer(
         "judge", judge, work / "judge.pt", Budget(steps, minutes), warm_up=20, average=Average(judge, 0.99)
     )
-    rng = random.Random(11 + trainer.step)
+    rng = random.Random(11 + trainer.seed)
     for step in trainer.run():
         scenes, pictures = draw_exam(rng, rows)
         with torch.autocast("cpu", torch.bfloat16):

@@ -68,8 +68,8 @@ def train_controlnet(
         decay_from=0.4,
         average=Average(controlnet, 0.99),
     )
-    torch.manual_seed(7 + trainer.step)
-    rng = random.Random(7 + trainer.step)
+    torch.manual_seed(7 + trainer.seed)
+    rng = random.Random(7 + trainer.seed)
     diffusion = Diffusion()
     for step in trainer.run():
         chosen = [scene_of(rng.randrange(scenes), seed) for _ in range(rows)]

@@ -61,8 +61,8 @@ def train_lora(
         warm_up=20,
         decay_from=0.4,
     )
-    torch.manual_seed(9 + trainer.step)
-    rng = random.Random(9 + trainer.step)
+    torch.manual_seed(9 + trainer.seed)
+    rng = random.Random(9 + trainer.seed)
     known = [sample_scene(rng, (style,)) for _ in range(scenes)]
     latents = torch.cat([basis.encode(to_tensor(draw_scene(scene)[np.newaxis])) for scene in known])
     diffusion = Diffusion()

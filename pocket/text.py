@@ -91,7 +91,7 @@ def train_text(
     torch.manual_seed(1)
     reader = Reader(build_text_encoder(tokenizer))
     trainer = Trainer("text", reader, work / "text.pt", Budget(steps, minutes), decay_from=0.4)
-    rng = random.Random(1000 + trainer.step)
+    rng = random.Random(1000 + trainer.seed)
     for step in trainer.run():
         texts, labels = draw_captions(rng, rows)
         ids = tokenize(tokenizer, texts)

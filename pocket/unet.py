@@ -83,7 +83,7 @@ def train_unet(
     work: Path,
     steps: int,
     minutes: float,
-    rows: int = 48,
+    rows: int = 32,
 ) -> UNet2DConditionModel:
     """Returns the averaged UNet. `latents` (scenes, 4, 32, 32) float16 belong to `scene_of(i, seed)`."""
     torch.manual_seed(2)
@@ -97,11 +97,11 @@ def train_unet(
         Budget(steps, minutes),
         peak=0.02,
         warm_up=100,
-        decay_from=0.3,
+        decay_from=0.45,
         average=Average(unet, 0.999),
     )
-    torch.manual_seed(3 + trainer.step)
-    rng = random.Random(3 + trainer.step)
+    torch.manual_seed(3 + trainer.seed)
+    rng = random.Random(3 + trainer.seed)
     diffusion = Diffusion()
     seen: list[float] = []
     for step in trainer.run():

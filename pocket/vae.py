@@ -87,8 +87,8 @@ def train_vae(basis: Basis, work: Path, steps: int, minutes: float, rows: int = 
         decay_from=0.2,
         average=Average(painter, 0.998),
     )
-    torch.manual_seed(5 + trainer.step)
-    rng = random.Random(5 + trainer.step)
+    torch.manual_seed(5 + trainer.seed)
+    rng = random.Random(5 + trainer.seed)
     for step in trainer.run():
         pictures = draw_batch(rng, rows)
         target = basis.encode(pictures)
