@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator
 
 from fastapi import FastAPI, Request
 from fastapi.responses import PlainTextResponse
@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from studio.api.routes import get_and_head
 from studio.api.views import refusals
 from studio.errors import Forbidden, NotReady, StudioError
-from studio.schema import StudioStatus
+from studio.schema import State, StudioStatus
 from studio.studio import Studio
 
 LOOPBACK = ("127.", "::1")
@@ -52,7 +52,7 @@ def add_health(app: FastAPI, studio: Studio, page_problem: Callable[[], str]) ->
             raise Forbidden(
                 "Figures are given to this machine only.", hint="Collect them on the machine itself."
             )
-        text = "\n".join(exposition(figures(studio.status(), studio.executor.ready())))
+        text = "\n".join(exposition(studio.status(), studio.executor.ready()))
         return PlainTextResponse(text + "\n", media_type="text/plain; version=0.0.4")
 
 
@@ -65,23 +65,27 @@ def not_loaded(studio: Studio) -> NotReady:
     return NotReady("The worker is loading the default model.", hint="Jobs are accepted and will wait.")
 
 
-Figure = tuple[str, str, str, float]  # name, kind, help, value
+OUTCOMES: tuple[State, ...] = ("completed", "failed", "cancelled")
 
 
-def figures(status: StudioStatus, ready: bool) -> Iterable[Figure]:
+def figures(status: StudioStatus, ready: bool) -> Iterator[tuple[str, str, float]]:
+    """(name, help, value) of each gauge."""
     worker = status.worker
-    yield "studio_worker_ready", "gauge", "1 when the worker holds the default model.", float(ready)
-    yield "studio_jobs_queued", "gauge", "Jobs waiting.", status.queued
-    yield "studio_jobs_running", "gauge", "Jobs with a runner.", status.running
-    yield "studio_images", "gauge", "Pictures in the library, trash apart.", status.images
-    yield "studio_images_trashed", "gauge", "Pictures in the trash.", status.trashed
-    yield "studio_worker_memory_bytes", "gauge", "Memory of the worker or of its device.", worker.memory
-    yield "studio_models_resident", "gauge", "Models in memory.", len(worker.resident)
-    yield "studio_rows_per_tick", "gauge", "Mean UNet rows of the last steps.", worker.rows_per_tick
+    yield "studio_worker_ready", "1 when the worker holds the default model.", float(ready)
+    yield "studio_jobs_queued", "Jobs waiting.", status.queued
+    yield "studio_jobs_running", "Jobs with a runner.", status.running
+    yield "studio_images", "Pictures in the library, trash apart.", status.images
+    yield "studio_images_trashed", "Pictures in the trash.", status.trashed
+    yield "studio_worker_memory_bytes", "Memory of the worker or of its device.", worker.memory
+    yield "studio_models_resident", "Models in memory.", len(worker.resident)
+    yield "studio_rows_per_tick", "Mean UNet rows of the last steps.", worker.rows_per_tick
 
 
-def exposition(rows: Iterable[Figure]) -> Iterable[str]:
-    for name, kind, help_text, value in rows:
-        yield f"# HELP {name} {help_text}"
-        yield f"# TYPE {name} {kind}"
-        yield f"{name} {value!r}"
+def exposition(status: StudioStatus, ready: bool) -> Iterator[str]:
+    """Prometheus' text form, line by line."""
+    for name, about, value in figures(status, ready):
+        yield from (f"# HELP {name} {about}", f"# TYPE {name} gauge", f"{name} {value!r}")
+    yield "# HELP studio_jobs_total Jobs that ended, since the library began."
+    yield "# TYPE studio_jobs_total counter"
+    for outcome in OUTCOMES:
+        yield f'studio_jobs_total{{outcome="{outcome}"}} {status.ended.get(outcome, 0)}'

@@ -8,7 +8,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import threading
 from collections.abc import AsyncIterator, Callable
+from concurrent.futures import Future
 
 from fastapi import FastAPI
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -20,10 +22,26 @@ Build = Callable[[], FastAPI]
 
 log = logging.getLogger("studio.page")
 
+BUILDING = "The page is being built."
 COMING = """<!doctype html><html lang="en"><meta charset="utf-8"><meta http-equiv="refresh" content="1">
 <title>Brand Studio</title><style>body{font:16px system-ui,sans-serif;margin:20vh auto;max-width:32em;
 text-align:center;color:#444;background:#fafafa}@media(prefers-color-scheme:dark){body{color:#bbb;background:#161616}}</style>
 <p>The studio is starting.</p><p lang="zh">正在启动…</p></html>""".encode()
+
+
+async def built(build: Build) -> FastAPI:
+    """`build()` in a thread that nobody waits for when the server is stopped before it is through."""
+    done: Future[FastAPI] = Future()
+    done.set_running_or_notify_cancel()
+
+    def work() -> None:
+        try:
+            done.set_result(build())
+        except Exception as error:
+            done.set_exception(error)
+
+    threading.Thread(target=work, name="page", daemon=True).start()
+    return await asyncio.wrap_future(done)
 
 
 def own_errors(send: Send) -> Send:
@@ -56,7 +74,7 @@ class Page:
     def __init__(self, build: Build | None) -> None:
         self.build = build
         self.app: ASGIApp | None = None
-        self.problem = "The page is being built." if build else ""
+        self.problem = BUILDING if build else ""
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -70,11 +88,14 @@ class Page:
             yield
         finally:
             closing.set()
-            await task
+            if self.app is None:
+                task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
 
     async def live(self, build: Build, closing: asyncio.Event) -> None:
         try:
-            app = await asyncio.to_thread(build)
+            app = await built(build)
             async with app.router.lifespan_context(app):
                 self.app, self.problem = app, ""
                 await closing.wait()
@@ -90,7 +111,7 @@ class Page:
             await self.app(scope, receive, own_errors(send))
         elif self.build is None:
             await answer(unknown_route())(scope, receive, send)
-        elif scope["method"] == "GET" and scope["path"] in ("/", "/zh", "/zh/"):
+        elif self.problem == BUILDING and scope["method"] == "GET" and scope["path"] in ("/", "/zh", "/zh/"):
             await self.wait_for_it(send)
         else:
             await answer(NotReady(self.problem, hint="Try again in a moment."))(scope, receive, send)

@@ -19,7 +19,7 @@ from starlette.types import ASGIApp
 from studio.errors import StudioError
 from studio.settings import Settings
 
-DRAIN = 5  # seconds for answers under way when the studio is told to stop
+DRAIN = 3  # seconds for answers under way when the studio is told to stop
 BACKLOG = 256
 HEADER_BYTES = 64 * 2**10  # of one request
 

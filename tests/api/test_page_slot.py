@@ -66,6 +66,19 @@ def test_a_page_that_cannot_be_built_leaves_the_api(studio: Studio) -> None:
             time.sleep(0.02)
         assert "RuntimeError" in error["message"] and "/secret" not in error["message"]
         assert client.get("/api/v1/schedulers").status_code == 200
+        refused(client.get("/"), 503, "not_ready")
+
+
+def test_a_server_stops_without_waiting_for_its_page(studio: Studio) -> None:
+    go = threading.Event()
+
+    def build() -> FastAPI:
+        go.wait(60)
+        return small_page()
+
+    with page_served(studio, build) as client:
+        refused(client.get("/readyz"), 503)
+    go.set()
 
 
 def test_the_pages_own_refusals_have_the_one_form(studio: Studio) -> None:
