@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -28,6 +29,7 @@ from studio.ui.run import AT_ONCE
 from studio.ui.text import Text
 
 COUNTS = (1, 2, 4, 8)
+FORMATS = ((1, 1), (5, 4), (4, 3), (3, 2), (16, 9), (2, 1))
 CHUNK = 75  # tokens the text encoder reads at once
 
 
@@ -151,7 +153,8 @@ def tokens(page: Page, text: str) -> Markup:
     chunks = max(1, -(-used // CHUNK))
     key = "tokens" if chunks == 1 else "tokens_many"
     words = page.t(key, used=used, room=CHUNK * chunks, chunks=chunks)
-    return element("span", words, class_="tokens", data_long=chunks > 1)
+    keys = element("span", page.t("keys"), class_="keys")
+    return element("div", keys, element("span", words, class_="tokens", data_long=chunks > 1), class_="below")
 
 
 def count(studio: Studio, text: str) -> int:
@@ -207,12 +210,10 @@ def sizes(row: ModelRow) -> list[tuple[str, str]]:
 
 
 def ratio(width: int, height: int) -> str:
-    """Nearest ratio of small whole numbers, as designers name formats."""
-    best = min(
-        ((a, b) for a in range(1, 17) for b in range(1, 17)),
-        key=lambda pair: (abs(width / height - pair[0] / pair[1]) > 0.03, sum(pair)),
-    )
-    return f"{best[0]}:{best[1]}"
+    """The nearest of the formats that designers have names for."""
+    long, short = max(width, height), min(width, height)
+    a, b = min(FORMATS, key=lambda pair: abs(math.log(long / short * pair[1] / pair[0])))
+    return f"{a}:{b}" if width >= height else f"{b}:{a}"
 
 
 def size_chips(page: Page, prefix: str) -> Any:

@@ -89,7 +89,8 @@ class Trial:
     def submit(self, request: GenerationRequest) -> list[tuple[str, JobView]]:
         """Off, each alone when there are several, all: one prompt, one seed, submitted together.
 
-        The preset's settings are kept but not its name: one that locks its styles would put them into "off" too.
+        The preset's settings are kept but not its name: one that locks its styles would put them into
+        "off" too.
         """
         titles = {row.name: row.title or row.name for row in self.studio.models.loras()}
         stack = [ref.model_dump() for ref in request.loras]

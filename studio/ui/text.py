@@ -79,11 +79,10 @@ WORDS: Mapping[str, tuple[str, str]] = {
     "keep_seed": ("Keep this seed", "固定此种子"),
     "model": ("Model", "模型"),
     "styles": ("LoRA styles", "LoRA 风格"),
-    "styles_used": ("LoRA styles · {count}", "LoRA 风格 · {count}"),
     "settings": ("More settings", "更多设置"),
     "generate": ("Generate", "生成"),
     "cancel": ("Cancel", "取消"),
-    "keys": ("Ctrl + Enter generates, Esc cancels", "Ctrl + Enter 生成，Esc 取消"),
+    "keys": ("Ctrl + Enter runs, Esc stops", "Ctrl + Enter 运行，Esc 停止"),
     # stage
     "empty_title": ("What should the picture show?", "想要一张什么样的图？"),
     "empty_text": (
@@ -194,7 +193,6 @@ WORDS: Mapping[str, tuple[str, str]] = {
     "search": ("Search", "搜索"),
     "search_hint": ("word of a prompt, model, seed…", "提示词、模型、种子…"),
     "show_trash": ("Show trash", "显示回收站"),
-    "found": ("{count} pictures", "{count} 张图片"),
     "library_title": ("Every picture is kept here", "所有作品都在这里"),
     "library_text": (
         "Make one in Create and it appears by itself, with the settings that made it.",
@@ -210,7 +208,6 @@ WORDS: Mapping[str, tuple[str, str]] = {
     "deleted": ("Moved to the trash.", "已移入回收站。"),
     "restored": ("Back in the library.", "已恢复到作品库。"),
     "more": ("Show more", "加载更多"),
-    "open_create": ("Open in Create", "在创作中打开"),
     # system
     "worker": ("Worker", "计算进程"),
     "device": ("Device", "设备"),
@@ -223,12 +220,10 @@ WORDS: Mapping[str, tuple[str, str]] = {
     "queue_is": ("{queued} waiting, {running} running", "等待 {queued}，运行 {running}"),
     "trashed": ("In the trash", "回收站"),
     "no_model": ("No model yet", "尚无模型"),
-    "controls": ("Controls", "控制"),
     "pictures": ("Pictures kept", "作品数"),
     "versions": ("Versions", "版本"),
     "models": ("Models", "模型"),
     "nothing": ("none", "无"),
-    "refresh": ("Refresh", "刷新"),
     "recent": ("Latest jobs", "最近任务"),
     "state_queued": ("waiting", "等待中"),
     "state_running": ("running", "运行中"),

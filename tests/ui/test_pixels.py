@@ -1,0 +1,77 @@
+"""The shipped model through the page: what was asked for is in the pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from conftest import served
+from numpy.typing import NDArray
+from playwright.sync_api import Page
+from walk import Api, Visit, open_tab, photograph, shown, unfold
+
+from studio.edges import canny, cover
+from studio.settings import ROOT
+
+pytestmark = pytest.mark.skipif(
+    not (ROOT / "assets" / "models" / "pocket" / "model_index.json").is_file(),
+    reason="the pocket model is not here",
+)
+SEED = "11"
+
+
+@pytest.fixture(scope="module")
+def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with served(tmp_path_factory.mktemp("real"), 0) as address:
+        yield address
+
+
+def keep_seed(page: Page, tab: str) -> None:
+    page.fill(f"#{tab}-seed input", SEED)
+    page.check(f"#{tab}-keep input")
+
+
+def rgb(api: Api, id: str) -> NDArray[np.int_]:
+    return np.asarray(api.pixels(id).convert("RGB")).astype(int)
+
+
+def recall(wanted: NDArray[np.uint8], picture: NDArray[np.int_]) -> float:
+    """Share of the wanted edge pixels with an edge of the picture within 2 px."""
+    found = canny(picture.astype(np.uint8), 50, 120)[:, :, 0]
+    near = cv2.dilate(found, np.ones((5, 5), np.uint8)) > 0
+    return float(near[wanted > 0].mean())
+
+
+def test_a_red_mug_on_blue_is_red_and_blue(visit: Visit, real: str) -> None:
+    page = visit(at=real)
+    unfold(page, "create-settings")
+    keep_seed(page, "create")
+    page.fill("#create-prompt textarea", "a red mug on a blue background")
+    page.click("#create-generate")
+    pixels = rgb(Api(real), shown(page))
+    corners = np.concatenate([pixels[:24, :24].reshape(-1, 3), pixels[:24, -24:].reshape(-1, 3)])
+    red, green, blue = np.median(corners, axis=0)
+    assert blue > red + 30 and blue > green
+    red_share = ((pixels[..., 0] > pixels[..., 1] + 60) & (pixels[..., 0] > pixels[..., 2] + 60)).mean()
+    assert red_share > 0.03
+
+
+def test_the_lines_of_a_photograph_come_back_in_the_canny_result(visit: Visit, real: str) -> None:
+    page, api = visit(at=real), Api(real)
+    file: Path = photograph("coffee.png")
+    open_tab(page, "canny")
+    page.set_input_files("#canny-picture input[type=file]", file)
+    page.wait_for_selector("#canny-stage .caption:has-text('Edges')")
+    unfold(page, "canny-settings")
+    keep_seed(page, "canny")
+    page.fill("#canny-prompt textarea", "a red mug on a blue background")
+    page.click("#canny-generate")
+    guided = api.image(shown(page, "#canny-stage"))
+    free = api.run({**guided["request"], "control": None, "preset": None})
+    width, height = guided["width"], guided["height"]
+    photo = cv2.cvtColor(cv2.imread(str(file)), cv2.COLOR_BGR2RGB)
+    wanted = canny(cover(photo, width, height), 100, 200)[:, :, 0]
+    assert recall(wanted, rgb(api, guided["id"])) > recall(wanted, rgb(api, free)) + 0.1
