@@ -83,7 +83,7 @@ class Conditioner:
         self, request: ResolvedRequest, bundle: ModelBundle, stack: Stack
     ) -> tuple[TextRows, TextRows | None]:
         prompt = self._encoded(request.prompt, bundle, stack)
-        if request.guidance <= 1:
+        if request.guidance <= 1 or bundle.distilled:
             return prompt, None
         if bundle.zero_negative and not request.negative_prompt.strip():
             pooled = None if prompt.pooled is None else torch.zeros_like(prompt.pooled)

@@ -37,11 +37,12 @@ class Decoder:
     def __init__(self, device: torch.device) -> None:
         self._pool = ThreadPoolExecutor(1, "decode")
         cuda = device.type == "cuda"
+        self._device = device
         self._stream = torch.cuda.Stream(device) if cuda else None  # type: ignore[no-untyped-call]
 
     def start(self, sample: Sample) -> Future[Finished]:
         """Raises (from the future) NumericalError for NaN or infinite values, OutOfMemory."""
-        ready = torch.cuda.current_stream().record_event() if self._stream is not None else None
+        ready = torch.cuda.current_stream(self._device).record_event() if self._stream is not None else None
         return self._pool.submit(self._run, sample, ready)
 
     def close(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -27,6 +28,7 @@ class Batch:
     text: Tensor  # (rows, tokens, dim)
     added: dict[str, Tensor] | None  # SDXL: pooled text (rows, dim) and sizes (rows, 6)
     guidance: Tensor  # (guided, 1, 1, 1) float32
+    told: Tensor | None  # (rows, width): guidance as a distilled UNet reads it
     control: Tensor | None  # (rows, C, h, w)
     control_scale: Tensor | None  # (rows, 1, 1, 1)
     channels: Tensor | None  # (rows, 5, h, w)
@@ -64,6 +66,7 @@ def batch(samples: Sequence[Sample]) -> Batch:
         guidance=torch.tensor([sample.request.guidance for sample in guided], device=bundle.device).view(
             -1, 1, 1, 1
         ),
+        told=_told([sample.request.guidance for sample in ordered], bundle),
         control=_rows([sample.conditions.control for sample in ordered], order) if any(scales) else None,
         control_scale=torch.tensor(scales, device=bundle.device, dtype=bundle.dtype).view(-1, 1, 1, 1),
         channels=_rows([sample.channels for sample in ordered], order),
@@ -97,6 +100,7 @@ def advance(group: Batch) -> Tensor:
             rows,
             moments,
             encoder_hidden_states=group.text,
+            timestep_cond=group.told,
             added_cond_kwargs=group.added,
             return_dict=False,
             **extra,
@@ -151,6 +155,16 @@ def _foreseen(sample: Sample, noise: Tensor) -> Tensor:
         signal * latents - rest * noise if kind == "v_prediction" else (latents - rest * noise) / signal
     )
     return found
+
+
+def _told(guidance: Sequence[float], bundle: ModelBundle) -> Tensor | None:
+    """Sines and cosines of guidance - 1. Source: w-conditioning of arXiv:2210.03142, as diffusers has it."""
+    if bundle.distilled is None:
+        return None
+    half = bundle.distilled // 2
+    pace = torch.exp(torch.arange(half) * -(math.log(10_000) / (half - 1)))
+    angles = (torch.tensor(guidance) - 1)[:, None] * 1000 * pace
+    return torch.cat([angles.sin(), angles.cos()], dim=1).to(bundle.device, bundle.dtype)
 
 
 def _sizes(sample: Sample) -> tuple[float, ...]:

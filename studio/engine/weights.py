@@ -87,6 +87,12 @@ class ModelBundle:
         return self.weight_bytes + sum(bank.bytes for bank in self.banks.values())
 
     @property
+    def distilled(self) -> int | None:
+        """Width in which the UNet wants to be told the guidance (LCM type): then a sample is one row."""
+        width: int | None = self.unet.config.time_cond_proj_dim
+        return width
+
+    @property
     def two_encoders(self) -> bool:
         """SDXL type: pooled text and sizes go into the UNet beside the text rows."""
         return len(self.text_encoders) == 2

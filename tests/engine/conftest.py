@@ -16,6 +16,7 @@ def shelf(tmp_path_factory: pytest.TempPathFactory) -> Shelf:
         "other": tiny.save_sd(home / "other", seed=8),
         "paint": tiny.save_sd(home / "paint", in_channels=9),
         "velocity": tiny.save_sd(home / "velocity", prediction="v_prediction"),
+        "distilled": tiny.save_sd(home / "distilled", time_cond_proj_dim=8),
         "xl": tiny.save_xl(home / "xl"),
     }
     loras = {

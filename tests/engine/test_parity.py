@@ -217,3 +217,11 @@ def test_v_prediction_comes_from_the_checkpoint(bench: Bench, reference: Referen
     assert difference(bench.latents(request), reference.latents(StableDiffusionPipeline, request)) <= LIMIT
     plain = bench.latents(ask(scheduler="dpmpp-2m"))
     assert difference(bench.latents(request), plain) > 10 * LIMIT  # the same weights, read the other way
+
+
+def test_a_distilled_model_is_told_its_guidance(bench: Bench, reference: Reference) -> None:
+    request = ask(model="distilled", scheduler="lcm", guidance=6.0)
+    assert bench.sample(request).rows == 1
+    ours = bench.latents(request)
+    assert difference(ours, reference.latents(StableDiffusionPipeline, request)) <= LIMIT
+    assert difference(bench.latents(ask(model="distilled", scheduler="lcm", guidance=2.0)), ours) > 10 * LIMIT

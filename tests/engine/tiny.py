@@ -121,7 +121,7 @@ def save_sd(folder: Path, prediction: str = "epsilon", **unet_options: Any) -> P
         feature_extractor=None,
         requires_safety_checker=False,
     ).save_pretrained(folder)
-    if network.config.in_channels == 4:
+    if network.config.in_channels == 4 and not network.config.time_cond_proj_dim:
         controlnet(network).save_pretrained(folder / "controlnet-canny")
     return folder
 
