@@ -55,7 +55,14 @@ class Studio:
     @classmethod
     def open(cls, settings: Settings, executor: Executor | None = None) -> Studio:
         """Makes the home folder and the database; nothing runs before `start`."""
-        settings.home.mkdir(parents=True, exist_ok=True)
+        try:
+            settings.home.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise BadRequest(
+                f"The studio's home folder cannot be made: {error.strerror}.",
+                hint="Set STUDIO_HOME to a folder of yours.",
+                code="bad_home",
+            ) from None
         database = Database(settings.home / "studio.db")
         models, library = Models(settings), Library(settings.home, database)
         runner = executor if executor is not None else make_executor(settings, models)

@@ -104,6 +104,12 @@ def test_a_taken_port_is_said_in_one_sentence(tmp_path: Path) -> None:
     assert f"PORT={port + 1}" in done.stderr and "Traceback" not in done.stderr
 
 
+def test_a_home_that_cannot_be_is_said_in_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    done = run(tmp_path / "file", PORT="0")
+    assert done.returncode == 2 and "STUDIO_HOME" in done.stderr and "Traceback" not in done.stderr
+
+
 def test_share_is_refused_with_the_way_to_go(tmp_path: Path) -> None:
     done = run(tmp_path, "--share", PORT="0")
     assert done.returncode == 2 and "review room" in done.stderr and "Traceback" not in done.stderr

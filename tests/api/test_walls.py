@@ -123,6 +123,7 @@ def test_every_answer_has_the_headers_of_a_careful_site(client: httpx.Client) ->
     for answer in (client.get("/livez"), client.get("/nope"), client.get("/livez", headers={"host": "x"})):
         assert answer.headers["x-content-type-options"] == "nosniff"
         assert answer.headers["x-frame-options"] == "SAMEORIGIN"
+        assert answer.headers["content-security-policy"].startswith("default-src 'self'")
         assert "server" not in answer.headers
 
 
