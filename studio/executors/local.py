@@ -69,7 +69,12 @@ class LocalExecutor:
         """Starts workers, one after the other, and reads what the living one says."""
         pause = 0.0
         while not self._closed.wait(pause):
-            worker = _Worker(self._settings)
+            pause = min(LONGEST_PAUSE, 2 * pause + 1)
+            try:
+                worker = _Worker(self._settings)
+            except OSError:  # no memory or no process left: later there may be
+                log.exception("no worker could be started")
+                continue
             with self._changed:
                 self._worker = worker
                 self._changed.notify_all()
@@ -78,8 +83,8 @@ class LocalExecutor:
             worker.read()
             if not self._closed.is_set():
                 log.error("the worker process %s", worker.end)
-            # One that had worked is started again at once; one that dies at the start would burn the machine.
-            pause = 0.0 if worker.was_ready else min(LONGEST_PAUSE, 2 * pause + 1)
+            if worker.was_ready:  # only one that dies at each start has to wait
+                pause = 0.0
 
 
 class _Worker:
