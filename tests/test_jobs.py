@@ -197,6 +197,25 @@ def test_a_running_job_that_is_cancelled_keeps_its_pictures_and_takes_no_more(
     assert isinstance(list(one.jobs.events(job.id, 0))[-1][1], Cancelled)
 
 
+def test_a_picture_that_comes_while_the_cancel_is_answered_is_not_kept(desk: Callable[..., Desk]) -> None:
+    stamping, go = threading.Event(), threading.Event()
+
+    def slow_stamp(data: bytes, *_: Any) -> bytes:
+        stamping.set()
+        assert go.wait(20)
+        return data
+
+    one = desk(start=False)
+    one.jobs._stamp = slow_stamp
+    one.jobs.start()
+    job = one.jobs.submit(request())
+    assert stamping.wait(20)
+    one.jobs.cancel(job.id)
+    go.set()
+    wait_for(lambda: one.executor.closed == 1)
+    assert one.jobs.get(job.id).images == ()
+
+
 def test_a_failure_is_kept_as_it_was_said(desk: Callable[..., Desk]) -> None:
     def fail(asked: ResolvedRequest) -> Iterator[Event]:
         yield Started()
