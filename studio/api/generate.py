@@ -13,7 +13,7 @@ from starlette.concurrency import run_in_threadpool
 from studio.api.stream import Listeners
 from studio.api.views import Generated
 from studio.errors import Conflict, EngineError, NotFound
-from studio.schema import FINAL, GenerationRequest, JobView
+from studio.schema import FINAL, GenerationRequest
 from studio.studio import Studio
 
 LOOK = 0.5  # seconds between looks whether the caller is still there
@@ -23,6 +23,7 @@ async def generated(
     studio: Studio, listeners: Listeners, request: Request, wanted: GenerationRequest
 ) -> Generated:
     """Raises what the job failed of. A caller who leaves takes the job along: nobody would fetch it."""
+    listeners.check_room()
     job = await run_in_threadpool(studio.submit, wanted)
     ended = False
     try:
@@ -35,11 +36,12 @@ async def generated(
         if not ended:
             with suppress(Conflict, NotFound):
                 await run_in_threadpool(studio.cancel, job.id)
-    return await run_in_threadpool(answer, studio, studio.job(job.id))
+    return await run_in_threadpool(answer, studio, job.id)
 
 
-def answer(studio: Studio, job: JobView) -> Generated:
+def answer(studio: Studio, id: str) -> Generated:
     """Reads the job's pictures. Raises Conflict when it was cancelled, EngineError when it failed."""
+    job = studio.job(id)
     if job.state == "cancelled":
         raise Conflict("The job was cancelled before its picture was done.", code="cancelled")
     if job.state == "failed" or not job.images:

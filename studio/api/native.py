@@ -51,15 +51,20 @@ def add_jobs(app: FastAPI, studio: Studio, listeners: Listeners) -> None:
 
     @app.get(
         f"{PREFIX}/jobs/{{id}}/events", tags=["jobs"], response_class=StreamingResponse,
-        responses=refusals(404, 422, 503) | {200: {"content": {"text/event-stream": {}}}},
+        responses=refusals(404, 422, 503)
+        | {200: {"content": {"text/event-stream": {}}}, 204: {"description": "All was told already"}},
         summary="Events of a job as server-sent events, from the first or after Last-Event-ID",
     )  # fmt: skip
-    def follow(id: str, last_event_id: Annotated[str, Header()] = "0") -> StreamingResponse:
-        studio.job(id)
+    def follow(id: str, last_event_id: Annotated[str, Header()] = "0") -> Response:
+        job = studio.job(id)
         if not (last_event_id.isascii() and last_event_id.isdecimal() and len(last_event_id) < 16):
             raise BadRequest("Last-Event-ID is not a number this stream gave.", field="last-event-id")
+        after = int(last_event_id)
+        if job.final and next(iter(studio.events(id, after)), None) is None:
+            return Response(status_code=204)  # tells a browser's EventSource to stop coming back
+        listeners.check_room()
         return StreamingResponse(
-            lines(listeners.follow(studio, id, int(last_event_id))),
+            lines(listeners.follow(studio, id, after)),
             media_type="text/event-stream",
             headers={"cache-control": "no-store", "x-accel-buffering": "no"},
         )

@@ -33,6 +33,15 @@ class Listeners:
         self.free = threading.BoundedSemaphore(most)
         self.most = most
 
+    def check_room(self) -> None:
+        """Raises NotReady: before an answer has begun, which `follow` is too late for."""
+        if not self.free.acquire(blocking=False):
+            raise self.full()
+        self.free.release()
+
+    def full(self) -> NotReady:
+        return NotReady(f"{self.most} clients listen already.", hint="Ask for the job's state instead.")
+
     async def follow(
         self, studio: Studio, id: str, after: int, pulse: float = PULSE
     ) -> AsyncIterator[Numbered | None]:
@@ -41,7 +50,7 @@ class Listeners:
         Leaving the loop ends the thread at the job's next event. Raises NotReady when too many listen.
         """
         if not self.free.acquire(blocking=False):
-            raise NotReady(f"{self.most} clients listen already.", hint="Ask for the job's state instead.")
+            raise self.full()
         loop, gone = asyncio.get_running_loop(), threading.Event()
         queue: asyncio.Queue[Numbered | None] = asyncio.Queue(AHEAD)
 
@@ -52,11 +61,12 @@ class Listeners:
             try:
                 with closing(studio.events(id, after)) as events:  # type: ignore[type-var]
                     for item in events:
-                        put(item)
                         if gone.is_set():
                             return
+                        put(item)
             except StudioError as error:
-                put((after, Failed(error.as_dict())))
+                if not gone.is_set():
+                    put((after, Failed(error.as_dict())))
             finally:
                 self.free.release()
 

@@ -18,6 +18,7 @@ from PIL import Image
 from serving import ended, make_model, picture, refused, served
 
 from studio.api import web
+from studio.api.stream import Listeners
 from studio.errors import OutOfMemory
 from studio.executors import FakeExecutor
 from studio.settings import Settings
@@ -83,6 +84,25 @@ def test_last_event_id_replays_only_what_came_after(client: httpx.Client, finish
     assert len(every) > 2
     again = read_events(client, job, after=str(every[-3][0]))
     assert again == every[-2:]
+
+
+def test_a_listener_who_heard_the_end_is_told_to_stop(client: httpx.Client, finished: Finished) -> None:
+    job = finished()["id"]
+    last = read_events(client, job)[-1][0]
+    answer = client.get(f"/api/v1/jobs/{job}/events", headers={"last-event-id": str(last)})
+    assert answer.status_code == 204
+
+
+def test_too_many_listeners_are_refused_before_anything_is_queued(
+    studio: Studio, client: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = client.post("/api/v1/jobs", json={"prompt": "a", "steps": 150}).json()["id"]
+    monkeypatch.setattr("studio.api.app.Listeners", lambda: Listeners(0))
+    with served(web(studio), studio.settings) as address:
+        refused(httpx.get(f"{address}/api/v1/jobs/{job}/events"), 503, "not_ready")
+        refused(httpx.post(f"{address}/generate", json={"prompt": "b"}), 503, "not_ready")
+    assert client.get("/api/v1/jobs?limit=1").json()[0]["id"] == job
+    client.delete(f"/api/v1/jobs/{job}")
 
 
 def test_a_preview_is_a_small_jpeg(client: httpx.Client) -> None:
