@@ -163,7 +163,16 @@ class Studio:
             uploads.check_mask(found["mask"], uploads.size_of(found["init_image"]))
 
     def _inputs(self, request: ResolvedRequest) -> Mapping[str, bytes]:
-        """What travels beside a request to whoever runs it, by picture id."""
+        """What travels beside a request to whoever runs it, by picture id. Asked when its turn has come.
+
+        Raises NotFound: `image_not_found`, and `lora_missing` for a file that went while the job waited.
+        """
+        there = {lora.name for lora in self.models.loras()} if request.loras else set()
+        for lora in request.loras:
+            if lora.name not in there:
+                raise NotFound(
+                    f"The file of LoRA {lora.name} is gone.", hint="Add it again.", code="lora_missing"
+                )
         control = None if request.control is None else request.control.image
         wanted = [id for id in (control, request.init_image) if id is not None]
         found = {id: uploads.flat(self.library.picture_bytes(id)[0]) for id in wanted}
