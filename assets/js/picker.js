@@ -80,4 +80,7 @@ zone.addEventListener('click', async (event) => {
     trigger('input');
   }
 });
-watch('value', () => show(props.value ? `/api/v1/images/${encodeURIComponent(props.value)}/file` : null));
+// A value that came from the server is a picture of the library; it may have come before this tab was first opened.
+const fetched = () => show(props.value ? `/api/v1/images/${encodeURIComponent(props.value)}/file` : null);
+if (props.value) fetched();
+watch('value', fetched);

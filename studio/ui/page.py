@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,7 @@ from studio.schema import GenerationRequest
 from studio.studio import Studio
 from studio.ui import canny, create, library, loras, schedulers, stage, system
 from studio.ui.create import Desk
-from studio.ui.form import Page, asked_by, examples
+from studio.ui.form import COUNTS, Page, asked_by, default_model, examples, sizes
 from studio.ui.html import Markup, element
 from studio.ui.parts import ASSETS, script
 from studio.ui.run import AT_ONCE, QUIET, Updates
@@ -159,11 +159,29 @@ def welcome(page: Page, kept: Mapping[str, Any]) -> Updates:
     chosen = kept.get("preset", first_preset(page.studio))
     chosen = chosen if chosen in known else first_preset(page.studio)
     updates: Updates = {page.preset: chosen, **apply(page, chosen)}
-    fields = page.parts["create"]["form"].fields
-    for field in ("prompt", "negative_prompt", "count", "seed", "keep_seed"):
-        if field in (kept.get("form") or {}):
-            updates[fields[field]] = kept["form"][field]
+    locked = page.studio.presets.get(chosen).locked if chosen else ()
+    form = page.parts["create"]["form"]
+    for field, value in restored(page.studio, kept.get("form") or {}, locked).items():
+        if field not in form.fields:  # kept by an earlier version of the page
+            continue
+        update = updates.get(form.fields[field])
+        updates[form.fields[field]] = update | {"value": value} if isinstance(update, dict) else value
     return updates
+
+
+def restored(studio: Studio, kept: Mapping[str, Any], locked: Sequence[str]) -> dict[str, Any]:
+    """Fields of an earlier visit that can still be set: neither locked since, nor gone."""
+    held = {*locked, "model", *(["size"] if {"width", "height"} & set(locked) else [])}
+    choices: Mapping[str, Container[Any]] = {
+        "size": {value for _, value in sizes(default_model(studio))},
+        "scheduler": SCHEDULERS,
+        "count": COUNTS,
+    }
+    return {
+        field: value
+        for field, value in kept.items()
+        if field not in held and (field not in choices or value in choices[field])
+    }
 
 
 def apply(page: Page, chosen: str, job: str = "") -> Updates:

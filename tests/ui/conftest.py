@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -16,12 +16,13 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 from folders import make_lora, make_model
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 from walk import EVIL, Api, Visit, settled
 
 from studio.settings import ROOT
 
-STEP = 0.03  # seconds; a run of 20 steps can be watched and stopped
+STEP = 0.03  # seconds; a run of 20 steps can be watched
+expect.set_options(timeout=30_000)  # a busy machine is no fault of the page
 
 
 @contextmanager
@@ -62,9 +63,10 @@ def address(home: Path) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def api(address: str) -> Api:
+def api(address: str) -> Iterator[Api]:
     """What the studio itself says, beside what the page shows."""
-    return Api(address)
+    with closing(Api(address)) as api:
+        yield api
 
 
 @pytest.fixture(scope="session")

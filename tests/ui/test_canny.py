@@ -8,7 +8,7 @@ from io import BytesIO
 import numpy as np
 from PIL import Image
 from playwright.sync_api import Page, expect
-from walk import Api, Visit, open_tab, photograph, shown, slide, unfold
+from walk import Api, Visit, generate, open_tab, photograph, run, slide, unfold
 
 from studio.edges import canny, cover
 
@@ -60,8 +60,7 @@ def test_the_result_stands_beside_its_edges_under_one_handle(visit: Visit, api: 
     give(page, "camera.png")
     slide(page, "canny-scale", 0.8)
     page.fill("#canny-prompt textarea", "a white chair on a green background")
-    page.click("#canny-generate")
-    request = api.image(shown(page, "#canny-stage"))["request"]
+    request = api.image(run(page, "canny"))["request"]
     control = request["control"]
     assert (control["low"], control["high"], control["scale"]) == (100, 200, 0.8)
     assert (control["start"], control["end"]) == (0.0, 1.0)
@@ -105,11 +104,9 @@ def test_a_file_that_is_no_picture_is_refused_in_words(visit: Visit) -> None:
     expect(page.locator("#canny-stage [role=alert]")).to_contain_text("must be below")
 
 
-def test_a_picture_of_one_s_own_can_be_the_start(visit: Visit, api: Api) -> None:
+def test_a_picture_of_one_s_own_can_be_the_start(visit: Visit) -> None:
     page = visit()
-    page.fill("#create-prompt textarea", "a black cap")
-    page.click("#create-generate")
-    image = shown(page)
+    image = generate(page, "a black cap")
     open_tab(page, "canny")
     page.click(f"#canny-stage [data-id='{image}']")
     page.wait_for_selector("#canny-stage .caption:has-text('Edges · 128 × 128')")

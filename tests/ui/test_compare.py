@@ -6,7 +6,7 @@ from pathlib import Path
 
 from folders import write_safetensors
 from playwright.sync_api import expect
-from walk import EVIL, Api, Visit, choose_preset, open_tab
+from walk import EVIL, Api, Visit, choose_preset, open_tab, unfold
 
 from studio.catalog import SCHEDULERS
 
@@ -78,6 +78,7 @@ def test_styles_stack_with_weights_words_and_a_budget(visit: Visit, api: Api) ->
 def test_a_preset_that_locks_its_styles_still_lets_them_be_compared(visit: Visit, api: Api) -> None:
     page = visit()
     choose_preset(page, "Guochao")
+    unfold(page, "create-styles")
     expect(page.locator("#create-loras select")).to_be_disabled()
     open_tab(page, "loras")
     page.fill("#loras-prompt textarea", "a red lantern")

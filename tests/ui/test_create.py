@@ -7,7 +7,7 @@ from io import BytesIO
 
 from PIL import Image
 from playwright.sync_api import Page, expect
-from walk import Api, Visit, choose_preset, generate, settled, shown, slide, unfold
+from walk import Api, Visit, choose_preset, generate, long_run, run, settled, shown, slide, unfold
 
 from studio.presets import read_preset
 from studio.settings import ROOT
@@ -37,8 +37,7 @@ def test_an_example_leads_to_a_picture_that_carries_its_settings(visit: Visit) -
     page.click("#create-stage .example >> nth=0")
     prompt = page.locator("#create-prompt textarea")
     expect(prompt).not_to_have_value("")
-    page.click("#create-generate")
-    image = shown(page)
+    image = run(page)
     address = page.locator("#create-stage a[download]").get_attribute("href")
     picture = Image.open(BytesIO(page.request.get(f"{page.url.rstrip('/')}{address}").body()))
     assert picture.size == (128, 128) and prompt.input_value() in picture.text["parameters"]
@@ -48,6 +47,8 @@ def test_an_example_leads_to_a_picture_that_carries_its_settings(visit: Visit) -
 def test_ctrl_enter_generates_and_the_wait_shows_step_and_preview_in_a_box_that_stays(visit: Visit) -> None:
     page = visit()
     before = box(page, "#create-stage .empty")
+    unfold(page, "create-settings")
+    slide(page, "create-steps", 120)
     page.fill("#create-prompt textarea", "a green teapot")
     page.keyboard.press("Control+Enter")
     page.wait_for_selector("#create-stage .caption:has-text('Step')")
@@ -61,8 +62,7 @@ def test_ctrl_enter_generates_and_the_wait_shows_step_and_preview_in_a_box_that_
 def test_esc_cancels_within_a_step(visit: Visit, api: Api) -> None:
     page = visit()
     page.fill("#create-prompt textarea", "a blue watch")
-    unfold(page, "create-settings")
-    slide(page, "create-steps", 150)
+    long_run(page)
     page.click("#create-generate")
     page.wait_for_selector("#create-stage .caption:has-text('Step')")
     page.keyboard.press("Escape")
@@ -94,7 +94,7 @@ def test_vary_and_upscale_start_from_the_picture(visit: Visit, api: Api) -> None
     assert request["upscale"] == 2.0 and request["seed"] == api.image(first)["seed"]
     larger = shown(page)
     page.click("#create-stage [data-act=vary]")
-    page.wait_for_selector(f"#create-stage .stage[data-image]:not([data-image='{larger}'])")
+    shown(page, before=larger)
     request = api.newest_job()["request"]
     assert request["init_image"] == larger and request["upscale"] == 1.0
 
@@ -164,16 +164,19 @@ def test_a_preset_fills_the_form_says_so_and_locks(visit: Visit, api: Api) -> No
 def test_a_reload_keeps_the_run_and_then_the_picture(visit: Visit) -> None:
     page = visit()
     page.fill("#create-prompt textarea", "a purple gift box")
-    unfold(page, "create-settings")
-    slide(page, "create-steps", 100)
+    long_run(page)
     page.click("#create-generate")
     page.wait_for_selector("#create-stage .caption:has-text('Step')")
     page.reload()
     settled(page)
     page.wait_for_selector("#create-stage .caption:has-text('Step')")
     expect(page.locator("#create-cancel")).to_be_visible()
-    image = shown(page)
     expect(page.locator("#create-prompt textarea")).to_have_value("a purple gift box")
+    page.click("#create-cancel")
+    page.wait_for_selector("#create-generate", state="visible")
+    expect(page.locator("#create-count input:checked")).to_have_value("8")
+    page.click("#create-count label:has-text('1')")
+    image = generate(page, "a purple gift box")
     page.reload()
     settled(page)
     assert shown(page) == image

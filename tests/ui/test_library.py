@@ -12,6 +12,7 @@ def test_pictures_are_found_shown_with_their_settings_deleted_and_brought_back(
     page = visit()
     image = generate(page, "a turquoise teapot on a pink background")
     open_tab(page, "library")
+    page.wait_for_selector("#library-shelf .thumb")
     page.fill("#library-search input, #library-search textarea", "turquoise pink")
     thumbs = page.locator("#library-shelf .thumb")
     expect(thumbs).to_have_count(1)

@@ -11,7 +11,7 @@ import pytest
 from conftest import served
 from numpy.typing import NDArray
 from playwright.sync_api import Page
-from walk import Api, Visit, open_tab, photograph, shown, unfold
+from walk import Api, Visit, open_tab, photograph, run, unfold
 
 from studio.edges import canny, cover
 from studio.settings import ROOT
@@ -50,8 +50,7 @@ def test_a_red_mug_on_blue_is_red_and_blue(visit: Visit, real: str) -> None:
     unfold(page, "create-settings")
     keep_seed(page, "create")
     page.fill("#create-prompt textarea", "a red mug on a blue background")
-    page.click("#create-generate")
-    pixels = rgb(Api(real), shown(page))
+    pixels = rgb(Api(real), run(page))
     corners = np.concatenate([pixels[:24, :24].reshape(-1, 3), pixels[:24, -24:].reshape(-1, 3)])
     red, green, blue = np.median(corners, axis=0)
     assert blue > red + 30 and blue > green
@@ -68,8 +67,7 @@ def test_the_lines_of_a_photograph_come_back_in_the_canny_result(visit: Visit, r
     unfold(page, "canny-settings")
     keep_seed(page, "canny")
     page.fill("#canny-prompt textarea", "a red mug on a blue background")
-    page.click("#canny-generate")
-    guided = api.image(shown(page, "#canny-stage"))
+    guided = api.image(run(page, "canny"))
     free = api.run({**guided["request"], "control": None, "preset": None})
     width, height = guided["width"], guided["height"]
     photo = cv2.cvtColor(cv2.imread(str(file)), cv2.COLOR_BGR2RGB)

@@ -22,6 +22,9 @@ class Api:
     def __init__(self, address: str) -> None:
         self.http = httpx.Client(base_url=address, timeout=30)
 
+    def close(self) -> None:
+        self.http.close()
+
     def newest_job(self) -> dict[str, Any]:
         return dict(self.http.get("/api/v1/jobs").json()[0])
 
@@ -72,13 +75,30 @@ def choose_preset(page: Page, title: str) -> None:
 def generate(page: Page, prompt: str = "a red mug on a blue background") -> str:
     """Runs Create to its end; the id of the picture that is shown."""
     page.fill("#create-prompt textarea", prompt)
-    page.click("#create-generate")
-    return shown(page)
+    return run(page)
 
 
-def shown(page: Page, within: str = "#create-stage") -> str:
-    page.wait_for_selector("#create-generate, #canny-generate", state="visible")
-    return str(page.wait_for_selector(f"{within} .stage[data-image]").get_attribute("data-image"))
+def long_run(page: Page) -> None:
+    """Settings that keep the executor busy for half a minute."""
+    page.click("#create-count label:has-text('8')")
+    unfold(page, "create-settings")
+    slide(page, "create-steps", 150)
+
+
+def run(page: Page, tab: str = "create") -> str:
+    """Clicks the tab's button; the id of the picture that is shown in the end."""
+    last = page.locator(f"#{tab}-stage .stage[data-image]")
+    before = last.get_attribute("data-image") if last.count() else ""
+    page.click(f"#{tab}-generate")
+    return shown(page, tab, before or "")
+
+
+def shown(page: Page, tab: str = "create", before: str = "") -> str:
+    """The id of the picture on the tab's right side, once it is another one than `before`."""
+    found = page.wait_for_selector(f"#{tab}-stage .stage[data-image]:not([data-image='{before}'])")
+    page.wait_for_selector(f"#{tab}-generate", state="visible")
+    assert found is not None
+    return str(found.get_attribute("data-image"))
 
 
 def photograph(name: str) -> Path:
