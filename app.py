@@ -21,12 +21,12 @@ def page(studio: Any) -> Any:
 
 
 def main() -> int:
-    from studio.api import read_settings, say, serve, taken, web
+    from studio.api import read_options, say, serve, taken, web
     from studio.errors import StudioError
     from studio.studio import Studio
 
     try:
-        settings = read_settings(sys.argv[1:])
+        settings = read_options(sys.argv[1:])
         with taken(settings) as listener, closing(Studio.open(settings)) as studio:
             studio.start()  # the worker loads its model while the web process imports the page
             serve(web(studio, lambda: page(studio)), listener)

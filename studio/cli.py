@@ -101,7 +101,7 @@ def generate(
     asked: dict[str, Any] = {
         "prompt": prompt, "preset": preset, "model": model, "negative_prompt": negative, "width": width,
         "height": height, "steps": steps, "guidance": guidance, "scheduler": scheduler, "seed": seed,
-        "count": count, "strength": strength, "loras": [stack_row(row) for row in lora or ()],
+        "count": count, "strength": strength, "loras": [stack_row(row) for row in lora or ()] or None,
     }  # fmt: skip
     edges = {"low": low, "high": high, "scale": control_scale}
     if canny is None and given(edges):
@@ -148,10 +148,10 @@ def read_picture(file: Path | None, field: str) -> bytes | None:
 
 def open_studio() -> Studio:
     """With the engine in this process: nothing is left running afterwards."""
-    from studio.settings import Settings
+    from studio.settings import read_settings
     from studio.studio import Studio
 
-    settings = Settings()
+    settings = read_settings()
     inline = "inline" if settings.executor == "local" else settings.executor
     return Studio.open(settings.model_copy(update={"executor": inline}))
 
@@ -210,9 +210,9 @@ def list_models(context: typer.Context, as_json: Json = False) -> None:
 def print_models(as_json: Json = False) -> None:
     """Name, family, native size, weight."""
     from studio.models import Models
-    from studio.settings import Settings
+    from studio.settings import read_settings
 
-    found = Models(Settings())
+    found = Models(read_settings())
     rows = [pick(row, *MODEL_COLUMNS) for row in found.list()]
     show_rows(rows, as_json, ("name", "family", "size", "bytes"))
     for name, problem in found.problems().items():
@@ -223,9 +223,9 @@ def print_models(as_json: Json = False) -> None:
 def add_model(path: Path, name: Name = None, as_json: Json = False) -> None:
     """Take in a model: a folder in the diffusers layout with .safetensors weights."""
     from studio.models import Models
-    from studio.settings import Settings
+    from studio.settings import read_settings
 
-    row = Models(Settings()).add_model(path, name)
+    row = Models(read_settings()).add_model(path, name)
     show_rows([pick(row, "name", "family", "size", "bytes")], as_json, ("name", "family", "size", "bytes"))
 
 
@@ -240,9 +240,9 @@ def list_loras(context: typer.Context, as_json: Json = False) -> None:
 def print_loras(as_json: Json = False) -> None:
     """Name, base family, rank, trigger words; what cannot be used says why."""
     from studio.models import Models
-    from studio.settings import Settings
+    from studio.settings import read_settings
 
-    rows = [pick(row, *LORA_COLUMNS) for row in Models(Settings()).loras()]
+    rows = [pick(row, *LORA_COLUMNS) for row in Models(read_settings()).loras()]
     show_rows(rows, as_json, ("name", "base", "rank", "trigger", "problem"))
 
 
@@ -250,9 +250,9 @@ def print_loras(as_json: Json = False) -> None:
 def add_lora(file: Path, name: Name = None, as_json: Json = False) -> None:
     """Take in a LoRA: a .safetensors file."""
     from studio.models import Models
-    from studio.settings import Settings
+    from studio.settings import read_settings
 
-    row = Models(Settings()).add_lora(file, name)
+    row = Models(read_settings()).add_lora(file, name)
     show_rows([pick(row, "name", "base", "rank", "trigger")], as_json, ("name", "base", "rank", "trigger"))
 
 
@@ -260,9 +260,9 @@ def add_lora(file: Path, name: Name = None, as_json: Json = False) -> None:
 def presets(as_json: Json = False) -> None:
     """Brand presets."""
     from studio.presets import Presets
-    from studio.settings import Settings
+    from studio.settings import read_settings
 
-    found = Presets(Settings().presets_dirs)
+    found = Presets(read_settings().presets_dirs)
     rows = [
         {
             "name": row.name,
@@ -281,9 +281,9 @@ def presets(as_json: Json = False) -> None:
 def doctor(as_json: Json = False) -> None:
     """What is there, what is missing, and the command that mends it. Status 1 when something is missing."""
     from studio.doctor import examine
-    from studio.settings import Settings
+    from studio.settings import read_settings
 
-    checks = examine(Settings())
+    checks = examine(read_settings())
     good = all(check.state != "missing" for check in checks)
     if as_json:
         typer.echo(json.dumps({"ok": good, "checks": [vars(check) for check in checks]}, ensure_ascii=False))

@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import AliasChoices, Field, field_validator
+from pydantic import AliasChoices, Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from studio.errors import BadRequest
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -62,3 +64,15 @@ class Settings(BaseSettings):
     @property
     def presets_dirs(self) -> tuple[Path, ...]:
         return (self.home / "presets", ROOT / "presets")
+
+
+def read_settings(**asked: Any) -> Settings:
+    """From the environment, and over it `asked`. Raises BadRequest that names the variable at fault."""
+    try:
+        return Settings(**asked)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = str(first["loc"][-1]).upper() if first["loc"] else "A setting"
+        name = name if name.startswith("STUDIO_") or name in ("HOST", "PORT") else f"STUDIO_{name}"
+        said = f"{name} cannot be {first['input']!r}: {first['msg']}."
+        raise BadRequest(said, code="bad_setting") from None

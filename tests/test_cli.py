@@ -160,6 +160,12 @@ def test_errors_are_json_for_programs(studio: Run) -> None:
     assert status == 2 and json.loads(err)["error"]["field"] == "steps"
 
 
+def test_a_setting_that_cannot_be_is_named(studio: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STUDIO_ROWS", "many")
+    status, _, err = studio("models")
+    assert status == 2 and "STUDIO_ROWS cannot be 'many'" in err
+
+
 def test_an_unknown_flag_ends_with_2(studio: Run) -> None:
     assert studio("generate", "a", "--stepz", "3")[0] == 2
 
@@ -206,6 +212,17 @@ def test_a_pickle_is_not_added(studio: Run, tmp_path: Path) -> None:
     (tmp_path / "bad.safetensors").write_bytes(b"\x80\x04\x95" + b"\0" * 40)
     status, _, err = studio("loras", "add", str(tmp_path / "bad.safetensors"), "--json")
     assert status == 2 and json.loads(err)["error"]["code"] == "unsafe_format"
+
+
+def test_a_preset_brings_its_own_styles(studio: Run, home: Path, tmp_path: Path) -> None:
+    (home / "presets").mkdir()
+    (home / "presets" / "house.yaml").write_text(
+        "version: 1\nname: house\nloras: [{name: ink, weight: 0.5}]\n"
+    )
+    make_lora(tmp_path / "ink.safetensors")
+    studio("loras", "add", str(tmp_path / "ink.safetensors"))
+    _, text, err = studio("generate", "a mug", "--preset", "house", "--steps", "2")
+    assert "ink" in look(json.loads(text)["path"])[1], err
 
 
 def test_presets_are_listed(studio: Run) -> None:

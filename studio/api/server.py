@@ -10,14 +10,12 @@ import signal
 import socket
 import sys
 from collections.abc import Sequence
-from typing import Any
 
 import uvicorn
-from pydantic import ValidationError
 from starlette.types import ASGIApp
 
 from studio.errors import StudioError
-from studio.settings import Settings
+from studio.settings import Settings, read_settings
 
 DRAIN = 3  # seconds for answers under way when the studio is told to stop
 BACKLOG = 256
@@ -28,8 +26,8 @@ class CannotStart(StudioError):
     code = "cannot_start"
 
 
-def read_settings(arguments: Sequence[str]) -> Settings:
-    """From the environment, and over it the command line. Raises CannotStart for a value that cannot be."""
+def read_options(arguments: Sequence[str]) -> Settings:
+    """From the environment, and over it the command line. Raises BadRequest, CannotStart."""
     parser = argparse.ArgumentParser(
         "app.py", description="Start the studio; all settings: STUDIO_* (README)."
     )
@@ -43,21 +41,9 @@ def read_settings(arguments: Sequence[str]) -> Settings:
             hint="Start without it. A review room for clients, with chosen pictures only, is to come.",
             code="no_share",
         )
-    settings = settings_of(asked)
+    settings = read_settings(**asked)
     check_bind(settings)
     return settings
-
-
-def settings_of(asked: dict[str, Any]) -> Settings:
-    try:
-        return Settings(**asked)
-    except ValidationError as error:
-        first = error.errors()[0]
-        name = str(first["loc"][-1]).upper() if first["loc"] else "a setting"
-        name = name if name.startswith("STUDIO_") or name in ("HOST", "PORT") else f"STUDIO_{name}"
-        raise CannotStart(
-            f"{name} cannot be {first['input']!r}: {first['msg']}.", code="bad_setting"
-        ) from None
 
 
 def check_bind(settings: Settings) -> None:

@@ -17,7 +17,8 @@ import httpx
 import pytest
 from serving import make_model, refused
 
-from studio.api.server import CannotStart, check_bind, read_settings, taken
+from studio.api.server import CannotStart, check_bind, read_options, taken
+from studio.errors import BadRequest
 from studio.settings import ROOT, Settings
 
 
@@ -127,18 +128,18 @@ def test_an_address_that_others_reach_needs_a_word() -> None:
 
 def test_the_command_line_wins_over_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PORT", "1234")
-    assert read_settings(["--port", "2345"]).port == 2345
-    assert read_settings([]).port == 1234
+    assert read_options(["--port", "2345"]).port == 2345
+    assert read_options([]).port == 1234
 
 
 def test_a_setting_that_cannot_be_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PORT", "abc")
-    with pytest.raises(CannotStart, match="PORT cannot be 'abc'"):
-        read_settings([])
+    with pytest.raises(BadRequest, match="PORT cannot be 'abc'"):
+        read_options([])
     monkeypatch.setenv("PORT", "7860")
     monkeypatch.setenv("STUDIO_ROWS", "0")
-    with pytest.raises(CannotStart, match="STUDIO_ROWS cannot be '0'"):
-        read_settings([])
+    with pytest.raises(BadRequest, match="STUDIO_ROWS cannot be '0'"):
+        read_options([])
 
 
 def test_an_address_of_another_machine_cannot_be_taken() -> None:
