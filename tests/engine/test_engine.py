@@ -12,6 +12,7 @@ import pytest
 import tiny
 import torch
 from diffusers import UNet2DConditionModel
+from diffusers.models.autoencoders.vae import Decoder
 from drive import Bench, Shelf, ask, finish, photo, png
 from PIL import Image
 from safetensors.torch import load_file, save_file
@@ -172,6 +173,28 @@ def test_samples_join_and_leave_between_steps(engine: Engine) -> None:
     assert order == ["short", "long"]
     (alone,) = pictures(run(engine, a=ask(steps=2, seed=9)), "a")
     assert np.abs(pixels(pictures(events, "short")[0]) - pixels(alone)).max() <= 1
+
+
+def test_decoding_runs_beside_the_next_steps(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    gate, plain = threading.Event(), Decoder.forward
+
+    def forward(self: Decoder, *args: torch.Tensor) -> torch.Tensor:
+        assert gate.wait(60)
+        picture: torch.Tensor = plain(self, *args)
+        return picture
+
+    engine.load("sd")
+    monkeypatch.setattr(Decoder, "forward", forward)
+    engine.submit("short", ask(steps=1), {})
+    engine.submit("long", ask(steps=4), {})
+    events: Events = []
+    for _ in range(4):
+        events += engine.tick()
+    assert len(of(events, "long", Progress)) == 4
+    assert not of(events, "short", Rendered)
+    gate.set()
+    events += finish(engine)
+    assert of(events, "short", Done) and of(events, "long", Done)
 
 
 def test_groups_take_turns(engine: Engine) -> None:

@@ -7,6 +7,7 @@ import torch
 from drive import Shelf, ask, finish
 
 from studio.engine import Engine, weights
+from studio.engine import engine as engine_module
 from studio.engine.memory import parse_bytes
 from studio.errors import BadRequest
 from studio.schema import Done, Failed, Started
@@ -47,6 +48,23 @@ def test_a_model_in_use_does_not_leave(shelf: Shelf, room: int) -> None:
     story = [(name, type(event)) for name, event in finish(engine) if isinstance(event, Started | Done)]
     engine.close()
     assert story == [("first", Started), ("first", Done), ("second", Started), ("second", Done)]
+
+
+def test_a_job_waiting_for_memory_is_passed_only_for_a_while(
+    shelf: Shelf, room: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def order(patience: float) -> list[str]:
+        monkeypatch.setattr(engine_module, "PATIENCE", patience)
+        engine = Engine(Settings(device="cpu", memory=str(room * 3 // 2)), shelf)  # type: ignore[arg-type]
+        engine.submit("first", ask(steps=6), {})
+        engine.submit("blocked", ask(model="other"), {})
+        engine.submit("later", ask(steps=6), {})
+        started = [name for name, event in finish(engine) if isinstance(event, Started)]
+        engine.close()
+        return started
+
+    assert order(patience=1000.0) == ["first", "later", "blocked"]
+    assert order(patience=0.0) == ["first", "blocked", "later"]
 
 
 def test_a_model_larger_than_the_budget_is_refused_with_both_figures(shelf: Shelf) -> None:
