@@ -50,7 +50,7 @@ def until_ready(executor: Executor) -> None:
     until(executor.ready)
 
 
-def until(condition: Any, seconds: float = 120.0) -> None:
+def until(condition: Any, seconds: float = 280.0) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "it never came about"
