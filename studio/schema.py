@@ -380,10 +380,7 @@ class JobView:
 
 @dataclass(frozen=True)
 class StudioStatus:
-    """`queued`, `running`: jobs. `images`: pictures in the library, `trashed` ones apart.
-
-    `ended`: jobs by how they ended, since the library began.
-    """
+    """`images`: in the library, `trashed` ones apart. `ended`: all jobs there ever were, by how they ended."""
 
     worker: WorkerStatus
     queued: int
