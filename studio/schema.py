@@ -380,7 +380,7 @@ class JobView:
 
 @dataclass(frozen=True)
 class StudioStatus:
-    """`images`: in the library, `trashed` ones apart. `ended`: all jobs there ever were, by how they ended."""
+    """`images`: in the library, `trashed` ones apart. `ended`: all jobs so far, by how they ended."""
 
     worker: WorkerStatus
     queued: int
