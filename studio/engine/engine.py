@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+PATIENCE = 20.0  # seconds a job waits for memory while later ones with a model that is there pass it
+
 
 class Engine:
     """`submit` and `cancel` may be called from any thread, all else from the one that calls `tick`."""
@@ -133,6 +135,8 @@ class Engine:
         for job in list(self._waiting):
             try:
                 if self._residency.must_wait(job.request.model):
+                    if job.waited() > PATIENCE:
+                        return  # nobody passes it any more, so that the models in use come free
                     continue
                 job.bundle = job.leases.enter_context(self._residency.lease(job.request.model))
                 job.conditions = self._conditioner.prepare(

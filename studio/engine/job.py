@@ -6,9 +6,8 @@ import time
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from functools import cached_property
 
-from studio.engine.sample import Conditions, Sample, begin, performed_steps, seed_of
+from studio.engine.sample import Conditions, Sample, begin, performed_steps
 from studio.engine.weights import ModelBundle
 from studio.errors import StudioError
 from studio.schema import Progress, ResolvedRequest
@@ -30,6 +29,7 @@ class Job:
     begun: int = 0
     ended: int = 0  # pictures that came out or failed
     calls: int = 0  # UNet calls done
+    calls_each: int = 0  # UNet calls a picture takes
     served: int = -1
     submitted: float = field(default_factory=time.monotonic)
     started: float = 0.0
@@ -40,22 +40,21 @@ class Job:
         """Begins pictures until `room` samples are in flight, not all of a long job at once."""
         assert self.bundle is not None and self.conditions is not None
         while self.begun < self.request.count and len(self.samples) < room:
-            self.samples.append(begin(self.id, self.begun, self.request, self.bundle, self.conditions))
+            sample = begin(self.id, self.begun, self.request, self.bundle, self.conditions)
+            self.samples.append(sample)
             self.begun += 1
-
-    @cached_property
-    def calls_of_a_picture(self) -> int:
-        return len(self.samples[0].times)
+            self.calls_each = len(sample.times)
 
     def progress(self) -> Progress:
         """In steps as the person counts them: a scheduler may take one or two UNet calls for each."""
         of = performed_steps(self.request) * self.request.count
-        calls = self.calls_of_a_picture * self.request.count
+        calls = self.calls_each * self.request.count
         spent = time.monotonic() - self.started
         return Progress(self.calls * of // calls, of, spent / self.calls * (calls - self.calls))
 
+    def waited(self) -> float:
+        """Seconds since it was submitted."""
+        return time.monotonic() - self.submitted
+
     def wants_preview(self) -> bool:
         return time.monotonic() - self.previewed >= PREVIEW_EVERY
-
-    def seed(self, index: int) -> int:
-        return seed_of(self.request, index)

@@ -29,6 +29,7 @@ class Residency:
         self, load: Callable[[str], ModelBundle], need: Callable[[str], int], budget: Callable[[int], int]
     ) -> None:
         self._load, self._need, self._budget = load, need, budget
+        self._needs: dict[str, int] = {}  # as last seen: asked each tick while a job waits
         self._residents: OrderedDict[str, _Resident] = OrderedDict()  # least recently used first
 
     @contextmanager
@@ -50,7 +51,9 @@ class Residency:
         if name in self._residents or not any(resident.leases for resident in self._residents.values()):
             return False
         leased = sum(resident.bundle.bytes for resident in self._residents.values() if resident.leases)
-        return self._need(name) > self._budget(self.bytes) - leased
+        if name not in self._needs:
+            self._needs[name] = self._need(name)
+        return self._needs[name] > self._budget(self.bytes) - leased
 
     @property
     def bytes(self) -> int:
@@ -62,6 +65,7 @@ class Residency:
 
     def _make_room(self, name: str) -> None:
         need, budget = self._need(name), self._budget(self.bytes)
+        self._needs.pop(name, None)
         if need > budget:
             raise OutOfMemory(
                 f"{name} needs {need / GIB:.2f} GiB of memory; {budget / GIB:.2f} GiB is there.",

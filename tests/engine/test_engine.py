@@ -88,6 +88,16 @@ def test_a_job_tells_its_whole_story_in_order(engine: Engine) -> None:
     assert any(isinstance(event, Preview) for event in events)
 
 
+def test_a_run_of_one_step_is_a_run(engine: Engine) -> None:
+    events = run(
+        engine, a=ask(steps=1), b=ask(init_image="p", strength=0.1, seed=3), inputs={"p": png(photo())}
+    )
+    assert of(events, "a", Done) and of(events, "b", Done)
+    assert [(event.step, event.of) for event in of(events, "b", Progress) if isinstance(event, Progress)] == [
+        (1, 1)
+    ]
+
+
 @pytest.mark.parametrize("scheduler", SCHEDULERS)
 def test_progress_counts_steps_as_asked_whatever_calls_they_take(engine: Engine, scheduler: str) -> None:
     seen = of(run(engine, a=ask(scheduler=scheduler, steps=3)), "a", Progress)
