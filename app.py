@@ -1,7 +1,4 @@
-"""Settings -> Studio -> web app with the page in it: the only wiring (`make run`, `studio serve`).
-
-Nothing heavy above `main`: the worker process imports this file too.
-"""
+"""Settings -> Studio -> web app with the page: the only wiring. The worker imports it too, so the top is light."""
 
 import os
 import sys
@@ -21,15 +18,18 @@ def page(studio: Any) -> Any:
 
 
 def main() -> int:
-    from studio.api import read_options, say, serve, taken, web
+    from studio.api.porch import Porch
+    from studio.api.port import read_options, say, taken
     from studio.errors import StudioError
-    from studio.studio import Studio
 
     try:
-        settings = read_options(sys.argv[1:])
-        with taken(settings) as listener, closing(Studio.open(settings)) as studio:
-            studio.start()  # the worker loads its model while the web process imports the page
-            serve(web(studio, lambda: page(studio)), listener)
+        with taken(settings := read_options(sys.argv[1:])) as listener, closing(Porch(listener)) as porch:
+            from studio.api import app, server  # 2 s: the porch answers meanwhile
+            from studio.studio import Studio
+
+            with closing(Studio.open(settings)) as studio:
+                studio.start()  # the worker loads its model while the web process imports the page
+                server.serve(app.web(studio, lambda: page(studio)), listener, porch)
     except StudioError as error:
         return say(error)
     return 0

@@ -1,6 +1,1 @@
-"""REST, health, walls: `web` makes the app; `taken` takes the port, `serve` runs the app on it."""
-
-from studio.api.app import web
-from studio.api.server import read_options, say, serve, taken
-
-__all__ = ["read_options", "say", "serve", "taken", "web"]
+"""REST, health, walls. Start: `port` takes it, `porch` answers at once, `server` runs `app`."""

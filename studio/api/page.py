@@ -16,6 +16,7 @@ from fastapi import FastAPI
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from studio.api.errors import answer, unknown_route, wrong_method
+from studio.api.porch import COMING, COMING_AT
 from studio.errors import NotReady
 
 Build = Callable[[], FastAPI]
@@ -23,10 +24,6 @@ Build = Callable[[], FastAPI]
 log = logging.getLogger("studio.page")
 
 BUILDING = "The page is being built."
-COMING = """<!doctype html><html lang="en"><meta charset="utf-8"><meta http-equiv="refresh" content="1">
-<title>Brand Studio</title><style>body{font:16px system-ui,sans-serif;margin:20vh auto;max-width:32em;
-text-align:center;color:#444;background:#fafafa}@media(prefers-color-scheme:dark){body{color:#bbb;background:#161616}}</style>
-<p>The studio is starting.</p><p lang="zh">正在启动…</p></html>""".encode()
 
 
 async def built(build: Build) -> FastAPI:
@@ -111,7 +108,7 @@ class Page:
             await self.app(scope, receive, own_errors(send))
         elif self.build is None:
             await answer(unknown_route())(scope, receive, send)
-        elif self.problem == BUILDING and scope["method"] == "GET" and scope["path"] in ("/", "/zh", "/zh/"):
+        elif self.problem == BUILDING and scope["method"] == "GET" and scope["path"] in COMING_AT:
             await self.wait_for_it(send)
         else:
             await answer(NotReady(self.problem, hint="Try again in a moment."))(scope, receive, send)

@@ -10,7 +10,7 @@ import httpx
 import pytest
 from serving import STEP, ended, make_model, served
 
-from studio.api import web
+from studio.api.app import web
 from studio.executors import FakeExecutor
 from studio.settings import Settings
 from studio.studio import Studio

@@ -18,7 +18,8 @@ from PIL import Image
 from safetensors.numpy import save_file
 from starlette.types import ASGIApp
 
-from studio.api.server import configure, taken
+from studio.api.port import taken
+from studio.api.server import configure
 from studio.settings import Settings
 
 STEP = 0.02  # seconds; a job of 20 steps can be seen while it runs

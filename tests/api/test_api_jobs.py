@@ -17,7 +17,7 @@ import pytest
 from PIL import Image
 from serving import ended, make_model, picture, refused, served
 
-from studio.api import web
+from studio.api.app import web
 from studio.api.stream import Listeners
 from studio.errors import OutOfMemory
 from studio.executors import FakeExecutor

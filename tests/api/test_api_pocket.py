@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 from serving import served
 
-from studio.api import web
+from studio.api.app import web
 from studio.settings import ROOT, Settings
 from studio.studio import Studio
 

@@ -17,7 +17,7 @@ import httpx
 import pytest
 from serving import make_model, refused
 
-from studio.api.server import CannotStart, check_bind, read_options, taken
+from studio.api.port import CannotStart, check_bind, read_options, taken
 from studio.errors import BadRequest
 from studio.settings import ROOT, Settings
 

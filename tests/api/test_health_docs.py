@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 from serving import make_model, refused, served
 
-from studio.api import web
+from studio.api.app import web
 from studio.catalog import SCHEDULERS
 from studio.executors import FakeExecutor
 from studio.schema import GenerationRequest

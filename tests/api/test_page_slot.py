@@ -12,7 +12,7 @@ from fastapi import FastAPI
 from fastapi.responses import HTMLResponse
 from serving import refused, served
 
-from studio.api import web
+from studio.api.app import web
 from studio.api.page import Build
 from studio.studio import Studio
 
