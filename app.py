@@ -1,4 +1,4 @@
-"""Settings -> Studio -> web app with the page: the only wiring. The worker imports it too, so the top is light."""
+"""Settings -> Studio -> web app with the page: the only wiring. Light at the top: the worker imports it too."""
 
 import os
 import sys

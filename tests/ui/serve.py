@@ -12,8 +12,9 @@ from pathlib import Path
 import uvicorn
 from fastapi import FastAPI
 
-from studio.api import web
-from studio.api.server import configure, taken
+from studio.api.app import web
+from studio.api.port import taken
+from studio.api.server import configure
 from studio.executors import FakeExecutor
 from studio.settings import Settings
 from studio.studio import Studio
