@@ -77,7 +77,7 @@ def build(page: Page) -> dict[str, Any]:
 def wire(page: Page) -> None:
     parts = page.parts["create"]
     form, desk = parts["form"], Desk(page, parts)
-    outputs = [*desk.shown(), form.fields["seed"], page.kept]
+    outputs = [*desk.shown(), page.kept]
     parts["go"].click(desk.generate, form.inputs(page.kept), outputs, **QUIET)
     parts["stop"].click(cancel(page.studio), parts["job"], None, **AT_ONCE)
     parts["view"].select(desk.again, form.inputs(page.kept), outputs, **QUIET)
@@ -96,8 +96,8 @@ class Desk:
         self.form: Form = parts["form"]
 
     def shown(self) -> list[Any]:
-        """What a run changes, besides the seed."""
-        return [self.parts[name] for name in ("view", "strip", "go", "stop", "job")]
+        """What a run changes."""
+        return [*(self.parts[name] for name in ("view", "strip", "go", "stop", "job")), self.form.fields["seed"]]
 
     def generate(self, data: Mapping[Any, Any]) -> Iterator[Updates]:
         yield from self.run(data, lambda: self.form.read(data))

@@ -47,16 +47,19 @@ def test_an_example_leads_to_a_picture_that_carries_its_settings(visit: Visit) -
 def test_ctrl_enter_generates_and_the_wait_shows_step_and_preview_in_a_box_that_stays(visit: Visit) -> None:
     page = visit()
     before = box(page, "#create-stage .empty")
-    unfold(page, "create-settings")
-    slide(page, "create-steps", 120)
+    long_run(page)
     page.fill("#create-prompt textarea", "a green teapot")
     page.keyboard.press("Control+Enter")
     page.wait_for_selector("#create-stage .caption:has-text('Step')")
-    during = box(page, "#create-stage .mat")
     page.wait_for_selector("#create-stage img.preview")
-    shown(page)
+    during = box(page, "#create-stage .mat")
+    page.click("#create-cancel")
+    page.wait_for_selector("#create-generate", state="visible")
+    page.click("#create-count label:has-text('1')")
+    generate(page, "a green teapot")
     after = box(page, "#create-stage .mat")
-    assert before["height"] == during["height"] == after["height"] and before["y"] == after["y"]
+    assert before["height"] == during["height"] == after["height"]
+    assert before["width"] == during["width"] == after["width"]
 
 
 def test_esc_cancels_within_a_step(visit: Visit, api: Api) -> None:
