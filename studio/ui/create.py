@@ -97,7 +97,8 @@ class Desk:
 
     def shown(self) -> list[Any]:
         """What a run changes."""
-        return [*(self.parts[name] for name in ("view", "strip", "go", "stop", "job")), self.form.fields["seed"]]
+        names = ("view", "strip", "go", "stop", "job")
+        return [*(self.parts[name] for name in names), self.form.fields["seed"]]
 
     def generate(self, data: Mapping[Any, Any]) -> Iterator[Updates]:
         yield from self.run(data, lambda: self.form.read(data))

@@ -34,7 +34,7 @@ def served(home: Path, step: float) -> Iterator[str]:
         try:
             assert process.stdout is not None
             address = process.stdout.readline().strip()
-            until = time.monotonic() + 90
+            until = time.monotonic() + 240  # importing torch takes minutes on a machine that is busy
             while httpx.get(f"{address}/readyz").status_code != 200:
                 assert process.poll() is None and time.monotonic() < until
                 time.sleep(0.1)
