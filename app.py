@@ -1,4 +1,4 @@
-"""Settings -> Studio -> web app with the page: the only wiring. Light at the top: the worker imports it too."""
+"""Settings -> Studio -> web app with the page: the only wiring. Light at the top: workers import it too."""
 
 import os
 import sys
