@@ -62,7 +62,7 @@ def train_controlnet(
         controlnet,
         work / "controlnet.pt",
         Budget(steps, minutes),
-        peak=0.006,
+        peak=0.012,
         adam_peak=1e-3,
         warm_up=30,
         decay_from=0.4,

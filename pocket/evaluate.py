@@ -18,6 +18,7 @@ import cv2
 import numpy as np
 import torch
 from diffusers import ControlNetModel, StableDiffusionControlNetPipeline, StableDiffusionPipeline
+from diffusers.utils import logging
 from PIL import Image
 
 from pocket.captions import TRIGGERS, plain_prompt
@@ -223,13 +224,8 @@ def tile(pictures: np.ndarray, across: int) -> np.ndarray:
 
 def write_results(shelf: Shelf, figures: dict[str, object], pictures: dict[str, np.ndarray]) -> None:
     """RESULTS.md with every figure, and docs/pocket.png: held-out prompts in list order, then the LoRAs."""
-    styled = np.concatenate([row[:8] for row in pictures["styled"]])
-    sheet = np.vstack(
-        [
-            tile(pictures["prompts"][:64], 16),
-            tile(np.concatenate([styled, styled[:8]])[:32], 16)[: 2 * NATIVE],
-        ]
-    )
+    styled = np.concatenate([row[:16] for row in pictures["styled"]])
+    sheet = np.vstack([tile(pictures["prompts"][:64], 16), tile(styled, 16)])
     Image.fromarray(sheet).save(shelf.root / "docs" / "pocket.png", optimize=True)
     lines = [
         "# What the pocket family reaches",
@@ -272,6 +268,7 @@ def main() -> None:
     parser.add_argument("--root", type=Path, default=Shelf().root, help="the repository")
     parser.add_argument("--write", action="store_true", help="write RESULTS.md and docs/pocket.png")
     arguments = parser.parse_args()
+    logging.set_verbosity_error()
     shelf = Shelf(arguments.root)
     figures, pictures = evaluate(shelf, arguments.count)
     if arguments.write:

@@ -53,14 +53,17 @@ class Muon(torch.optim.Optimizer):
 def split_optimizers(network: nn.Module, lr: float, adam_lr: float) -> list[torch.optim.Optimizer]:
     """Muon for the hidden matrices; AdamW for norms, biases, embeddings, first and last convolutions.
 
-    Weights that don't require a gradient are left out.
+    Weights that don't require a gradient are left out; so is an optimizer that would have nothing to do.
     """
     tables = {id(part.weight) for part in network.modules() if isinstance(part, nn.Embedding)}
     trained = [weight for weight in network.parameters() if weight.requires_grad]
     hidden = [w for w in trained if w.dim() >= 2 and min(w.shape[:2]) > 4 and id(w) not in tables]
     chosen = {id(weight) for weight in hidden}
     rest = [weight for weight in trained if id(weight) not in chosen]
-    return [Muon(hidden, lr), torch.optim.AdamW(rest, adam_lr, betas=(0.9, 0.99), weight_decay=0.0)]
+    optimizers: list[torch.optim.Optimizer] = [Muon(hidden, lr)] if hidden else []
+    if rest:
+        optimizers.append(torch.optim.AdamW(rest, adam_lr, betas=(0.9, 0.99), weight_decay=0.0))
+    return optimizers
 
 
 def calm_residuals(network: nn.Module) -> None:

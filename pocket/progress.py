@@ -81,6 +81,7 @@ class Trainer:
 
     def __post_init__(self) -> None:
         self.optimizers = split_optimizers(self.module, self.peak, self.adam_peak)
+        self.peaks = [optimizer.param_groups[0]["lr"] for optimizer in self.optimizers]
         self.trained = [weight for weight in self.module.parameters() if weight.requires_grad]
         if self.path.exists():
             self._load()
@@ -113,7 +114,7 @@ class Trainer:
             self._average_gradients()
         share = rate_share(self.step, self.share, self.warm_up, self.decay_from)
         torch.nn.utils.clip_grad_norm_(self.trained, 1.0)
-        for optimizer, peak in zip(self.optimizers, (self.peak, self.adam_peak), strict=True):
+        for optimizer, peak in zip(self.optimizers, self.peaks, strict=True):
             optimizer.param_groups[0]["lr"] = peak * share
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)

@@ -38,8 +38,8 @@ class Recipe:
     text: tuple[int, float] = (400, 60.0)
     vae: tuple[int, float] = (900, 240.0)
     unet: tuple[int, float] = (3000, 600.0)
-    controlnet: tuple[int, float] = (300, 120.0)
-    lora: tuple[int, float] = (120, 60.0)
+    controlnet: tuple[int, float] = (400, 120.0)
+    lora: tuple[int, float] = (240, 60.0)
     judge: tuple[int, float] = (600, 60.0)
 
 

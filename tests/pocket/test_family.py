@@ -46,6 +46,23 @@ def test_a_red_sneaker_on_blue_is_on_blue(pipeline: StableDiffusionPipeline) -> 
     assert (picture[40:90, 30:100].astype(int) @ [1, 0, -1] > 60).mean() > 0.15  # red in the middle
 
 
+def test_seed_guidance_and_negative_prompt_matter(pipeline: StableDiffusionPipeline) -> None:
+    def draw(seed: int = 3, guidance: float = GUIDANCE, negative: str = "") -> np.ndarray:
+        return pipeline(
+            "a green mug on a white background",
+            num_inference_steps=5,
+            guidance_scale=guidance,
+            negative_prompt=negative,
+            generator=torch.Generator().manual_seed(seed),
+            output_type="np",
+        ).images[0]
+
+    usual = draw()
+    assert np.array_equal(usual, draw())
+    for other in (draw(seed=4), draw(guidance=1.5), draw(negative="outline, on a podium")):
+        assert np.abs(usual - other).mean() > 0.01
+
+
 def test_the_controlnet_is_a_standard_folder() -> None:
     controlnet = ControlNetModel.from_pretrained(SHELF.controlnet, local_files_only=True)
     assert len(controlnet.config.conditioning_embedding_out_channels) == 3
