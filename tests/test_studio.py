@@ -46,7 +46,7 @@ def test_events_come_in_order_and_can_be_replayed(studio: Studio) -> None:
 def test_what_is_left_out_comes_from_the_model(studio: Studio) -> None:
     resolved = studio.resolve(GenerationRequest(prompt="a mug"))
     assert (resolved.model, resolved.width, resolved.height) == ("pocket", 128, 128)
-    assert (resolved.scheduler, resolved.steps, resolved.guidance) == ("pndm", 20, 5.0)
+    assert (resolved.scheduler, resolved.steps, resolved.guidance) == ("pndm", 20, 3.0)
     assert resolved.negative_prompt == ""
     said = studio.resolve(GenerationRequest(prompt="a mug", width=64, steps=3, scheduler="euler", guidance=0))
     assert (said.width, said.height, said.steps, said.scheduler, said.guidance) == (64, 128, 3, "euler", 0.0)
