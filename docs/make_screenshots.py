@@ -27,6 +27,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 ROOT = Path(__file__).resolve().parent.parent
 OUT = ROOT / "docs" / "screenshots"
 KILOBYTES = 200
+PATIENCE = 600  # seconds for any one wait; seconds are enough on an idle machine
 PROMPTS = (
     "a yellow lamp on a grey background, glossy",
     "a white teapot on a green background",
@@ -54,7 +55,7 @@ def running(home: Path) -> Iterator[str]:
 
 
 def wait_ready(address: str, process: subprocess.Popen[bytes]) -> None:
-    until = time.monotonic() + 180
+    until = time.monotonic() + PATIENCE
     while time.monotonic() < until and process.poll() is None:
         try:
             if httpx.get(f"{address}/readyz").status_code == 200:
@@ -67,18 +68,17 @@ def wait_ready(address: str, process: subprocess.Popen[bytes]) -> None:
 
 def draw(address: str) -> None:
     """Some pictures for the strip and the library, before anybody looks."""
-    with httpx.Client(base_url=address, timeout=30) as client:
-        for number, prompt in enumerate(PROMPTS[:-1]):
-            asked = {"prompt": prompt, "seed": 20 + number, "preset": "plain"}
-            job = client.post("/api/v1/jobs", json=asked).json()["id"]
-            while client.get(f"/api/v1/jobs/{job}").json()["state"] in ("queued", "running"):
-                time.sleep(0.3)
+    with httpx.Client(base_url=address, timeout=60) as client:
+        asked = [{"prompt": prompt, "seed": 20, "preset": "plain"} for prompt in PROMPTS[:-1]]
+        jobs = [client.post("/api/v1/jobs", json=one).json()["id"] for one in asked]
+        while any(client.get(f"/api/v1/jobs/{job}").json()["state"] in ("queued", "running") for job in jobs):
+            time.sleep(0.5)
 
 
 def visit(browser: Browser, address: str, size: tuple[int, int] = (1280, 800), **options: Any) -> Page:
     context = browser.new_context(viewport={"width": size[0], "height": size[1]}, **options)
     page = context.new_page()
-    page.set_default_timeout(120_000)
+    page.set_default_timeout(PATIENCE * 1000)
     page.goto(address)
     page.wait_for_selector("#preset-note .note")
     page.wait_for_selector("#ready[data-ready=true]")
