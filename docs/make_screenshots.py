@@ -86,14 +86,13 @@ def visit(browser: Browser, address: str, size: tuple[int, int] = (1280, 800), *
 
 
 def save(page: Page, name: str) -> None:
-    """256 colours at most, fewer where the file would be too large."""
+    """As it is where that is small enough, else with fewer colours."""
     page.wait_for_timeout(500)
     shot = Image.open(BytesIO(page.screenshot())).convert("RGB")
-    for colours in (256, 128, 64, 32):
+    tries = [shot, *(shot.quantize(colours, method=Image.Quantize.MEDIANCUT) for colours in (256, 128, 64))]
+    for picture in tries:
         out = BytesIO()
-        shot.quantize(colours, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE).save(
-            out, "PNG", optimize=True
-        )
+        picture.save(out, "PNG", optimize=True)
         if out.tell() <= KILOBYTES * 1000:
             break
     (OUT / f"{name}.png").write_bytes(out.getvalue())
