@@ -11,12 +11,13 @@ import torch
 from diffusers import ControlNetModel, UNet2DConditionModel
 from transformers import CLIPTextModel, CLIPTokenizer
 
-from pocket.captions import caption_scene
+from pocket.captions import caption_scene, plain_prompt
 from pocket.latents import Basis, scene_of, to_tensor
 from pocket.progress import Average, Budget, Trainer
-from pocket.scenes import draw_scene
+from pocket.scenes import Scene, draw_scene
 from pocket.unet import EMPTY_SHARE, Diffusion, embed
 
+LAYOUT = 250  # timesteps below this refine what is already placed; edges are learned above it
 LOW, HIGH = 100, 200  # canny thresholds in 8-bit gradient units
 
 
@@ -35,6 +36,14 @@ def draw_edges(picture: np.ndarray, rng: random.Random) -> np.ndarray:
     if rng.random() < 0.12:
         edges = cv2.dilate(edges, np.ones((2, 2), np.uint8))
     return np.repeat(edges[..., None], 3, axis=2)
+
+
+def describe(scene: Scene, rng: random.Random) -> str:
+    """A caption that often leaves place and size, and at times everything, to the edges."""
+    luck = rng.random()
+    if luck < 2 * EMPTY_SHARE:
+        return ""
+    return plain_prompt(scene) if luck < 0.75 else caption_scene(scene, rng).text
 
 
 def build_controlnet(unet: UNet2DConditionModel) -> ControlNetModel:
@@ -62,10 +71,10 @@ def train_controlnet(
         controlnet,
         work / "controlnet.pt",
         Budget(steps, minutes),
-        peak=0.012,
+        peak=0.02,
         adam_peak=1e-3,
         warm_up=30,
-        decay_from=0.4,
+        decay_from=0.75,
         average=Average(controlnet, 0.99),
     )
     torch.manual_seed(7 + trainer.seed)
@@ -75,9 +84,8 @@ def train_controlnet(
         chosen = [scene_of(rng.randrange(scenes), seed) for _ in range(rows)]
         pictures = [draw_scene(scene) for scene in chosen]
         edges = (to_tensor(np.stack([draw_edges(picture, rng) for picture in pictures])) + 1) / 2
-        # Half the captions leave the edges to say what it is.
-        texts = ["" if rng.random() < 2 * EMPTY_SHARE else caption_scene(scene, rng).text for scene in chosen]
-        noisy, times, noise = diffusion.spoil(basis.encode(to_tensor(np.stack(pictures))))
+        texts = [describe(scene, rng) for scene in chosen]
+        noisy, times, noise = diffusion.spoil(basis.encode(to_tensor(np.stack(pictures))), LAYOUT)
         noisy = noisy.contiguous(memory_format=torch.channels_last)
         with torch.autocast("cpu", torch.bfloat16):
             states = embed(tokenizer, encoder, texts)

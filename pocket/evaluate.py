@@ -28,7 +28,7 @@ from pocket.difference import difference
 from pocket.family import GUIDANCE, STEPS, Shelf, load_pipeline
 from pocket.latents import NATIVE, to_tensor
 from pocket.palette import COLOURS
-from pocket.scenes import LORA_STYLES, Scene, draw_scene, sample_scene
+from pocket.scenes import LORA_STYLES, PLACES, SIZES, Scene, draw_scene, sample_scene
 
 CLOSE = 12.0  # CIEDE2000
 TOLERANCE = 2  # px
@@ -127,7 +127,10 @@ def measure_prompts(
 def measure_canny(
     shelf: Shelf, studio: Studio, scenes: Sequence[Scene], without: np.ndarray
 ) -> dict[str, float]:
-    """Edge agreement with the drawn scene's edges; `without` are the same prompts' pictures without canny."""
+    """Edge agreement with the drawn scene's edges; `without` are the same prompts' pictures without canny.
+
+    Twice: with the object where the prompt's default puts it, and moved or shrunk, which only the edges say.
+    """
     pipeline = StableDiffusionControlNetPipeline(
         **studio.pipeline.components,
         controlnet=ControlNetModel.from_pretrained(
@@ -136,14 +139,24 @@ def measure_canny(
         requires_safety_checker=False,
     )
     pipeline.set_progress_bar_config(disable=True)
-    edges = [find_edges(draw_scene(scene)) for scene in scenes]
-    images = [Image.fromarray(np.repeat(edge[..., None], 3, axis=2)) for edge in edges]
-    drawn = Studio(pipeline).draw([plain_prompt(scene) for scene in scenes], range(len(scenes)), image=images)
-    led = float(np.mean([edge_agreement(picture, edge) for picture, edge in zip(drawn, edges, strict=True)]))
-    free = float(
-        np.mean([edge_agreement(picture, edge) for picture, edge in zip(without, edges, strict=True)])
-    )
-    return {"canny F1": led, "F1 without canny": free, "canny gain": led - free}
+    moved = random.Random(1)
+    layouts = {
+        "as drawn": list(scenes),
+        "moved": [replace(s, place=moved.choice(PLACES), size=moved.choice(SIZES)) for s in scenes],
+    }
+    figures: dict[str, float] = {}
+    for name, drawn in layouts.items():
+        edges = [find_edges(draw_scene(scene)) for scene in drawn]
+        images = [Image.fromarray(np.repeat(edge[..., None], 3, axis=2)) for edge in edges]
+        led = Studio(pipeline).draw(
+            [plain_prompt(scene) for scene in scenes], range(len(scenes)), image=images
+        )
+        with_canny, free = (
+            float(np.mean([edge_agreement(picture, edge) for picture, edge in zip(rows, edges, strict=True)]))
+            for rows in (led, without)
+        )
+        figures |= {f"{name}, F1": with_canny, f"{name}, without": free, f"{name}, gain": with_canny - free}
+    return figures
 
 
 def measure_loras(
@@ -179,7 +192,7 @@ def measure_levers(studio: Studio, scenes: Sequence[Scene], usual: np.ndarray) -
     return {name: float(np.abs(usual.astype(float) - pictures).mean()) for name, pictures in others.items()}
 
 
-def evaluate(shelf: Shelf, count: int = 128) -> tuple[dict[str, object], dict[str, np.ndarray]]:
+def evaluate(shelf: Shelf, count: int = 96) -> tuple[dict[str, object], dict[str, np.ndarray]]:
     """All figures, and the pictures of the contact sheet."""
     started = time.monotonic()
     torch.manual_seed(0)
@@ -197,7 +210,7 @@ def evaluate(shelf: Shelf, count: int = 128) -> tuple[dict[str, object], dict[st
     few = max(1, count // 3)
     figures["canny"] = measure_canny(shelf, studio, scenes[:few], pictures[:few])
     figures["LoRA style score at 0, 0.5, 1"], styled = measure_loras(
-        shelf, studio, judge, scenes[: max(1, count // 8)]
+        shelf, studio, judge, scenes[: max(1, count // 6)]
     )
     figures["vae PSNR, dB"] = measure_vae(studio, drawn[:64])
     figures["shipped MB"] = shelf.megabytes()
@@ -264,7 +277,7 @@ def _article(word: str) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", action="store_true", help="print the figures as JSON")
-    parser.add_argument("--count", type=int, default=128, help="held-out prompts to draw")
+    parser.add_argument("--count", type=int, default=96, help="held-out prompts to draw")
     parser.add_argument("--root", type=Path, default=Shelf().root, help="the repository")
     parser.add_argument("--write", action="store_true", help="write RESULTS.md and docs/pocket.png")
     arguments = parser.parse_args()

@@ -36,9 +36,9 @@ class Recipe:
     """Steps of each stage, and the most minutes it may take before it must have decayed and stopped."""
 
     text: tuple[int, float] = (400, 60.0)
-    vae: tuple[int, float] = (900, 240.0)
-    unet: tuple[int, float] = (3000, 600.0)
-    controlnet: tuple[int, float] = (400, 120.0)
+    vae: tuple[int, float] = (930, 240.0)
+    unet: tuple[int, float] = (1300, 600.0)
+    controlnet: tuple[int, float] = (800, 120.0)
     lora: tuple[int, float] = (240, 60.0)
     judge: tuple[int, float] = (600, 60.0)
 

@@ -50,16 +50,15 @@ class Diffusion:
     def __init__(self) -> None:
         self.scheduler = DDPMScheduler(**NOISE)
 
-    def spoil(self, clean: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Clean latents (rows, 4, h, w) to (noisy latents, timesteps (rows,), the noise)."""
+    def spoil(
+        self, clean: torch.Tensor, lowest: int = 0
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Clean latents (rows, 4, h, w) to (noisy latents, timesteps (rows,) from `lowest`, the noise)."""
         rows, channels = clean.shape[:2]
         noise = torch.randn_like(clean) + OFFSET * torch.randn(rows, channels, 1, 1)
         # Stratified timesteps: every batch spans the whole range.
-        times = (
-            ((torch.arange(rows) + torch.rand(rows)) / rows * 1000)
-            .long()
-            .clamp(max=999)[torch.randperm(rows)]
-        )
+        share = (torch.arange(rows) + torch.rand(rows)) / rows
+        times = (lowest + share * (1000 - lowest)).long().clamp(max=999)[torch.randperm(rows)]
         return self.scheduler.add_noise(clean, noise, times), times, noise
 
     def loss(self, guess: torch.Tensor, noise: torch.Tensor, times: torch.Tensor) -> torch.Tensor:
