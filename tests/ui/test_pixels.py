@@ -21,6 +21,7 @@ pytestmark = pytest.mark.skipif(
     reason="the pocket model is not here",
 )
 SEED = "11"
+PATIENCE = 240_000  # ms; a picture takes seconds, and a minute where the machine is busy
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +48,7 @@ def recall(wanted: NDArray[np.uint8], picture: NDArray[np.int_]) -> float:
 
 def test_a_red_mug_on_blue_is_red_and_blue(visit: Visit, real: str) -> None:
     page = visit(at=real)
+    page.set_default_timeout(PATIENCE)
     unfold(page, "create-settings")
     keep_seed(page, "create")
     page.fill("#create-prompt textarea", "a red mug on a blue background")
@@ -60,6 +62,7 @@ def test_a_red_mug_on_blue_is_red_and_blue(visit: Visit, real: str) -> None:
 
 def test_the_lines_of_a_photograph_come_back_in_the_canny_result(visit: Visit, real: str) -> None:
     page, api = visit(at=real), Api(real)
+    page.set_default_timeout(PATIENCE)
     file: Path = photograph("coffee.png")
     open_tab(page, "canny")
     page.set_input_files("#canny-picture input[type=file]", file)
