@@ -32,7 +32,7 @@ class Family:
 
 FAMILIES: Mapping[str, Family] = {
     "pocket": Family(
-        "Pocket", 128, 160, 20, 3.0, "pndm",
+        "Pocket", 128, 160, 20, 3.0, "ddim",
         ((128, 128), (160, 128), (128, 160), (192, 128), (128, 192)),
         0.06,
         "Our own small model. Ships with the studio, runs on any machine, knows 16 products.",

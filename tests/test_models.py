@@ -360,7 +360,7 @@ def test_a_model_without_a_tokenizer_says_so(models: Models, tmp_path: Path) -> 
 def test_the_shipped_model_and_styles_are_recognised(tmp_path: Path) -> None:
     models = Models(Settings(home=tmp_path))
     row = models.get("pocket")
-    assert (row.family, row.size, row.scheduler, row.builtin) == ("pocket", 128, "pndm", True)
+    assert (row.family, row.size, row.scheduler, row.builtin) == ("pocket", 128, "ddim", True)
     for lora in models.loras():
         models.check_lora(lora.name, "pocket")
         assert lora.trigger

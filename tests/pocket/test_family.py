@@ -26,7 +26,7 @@ def pipeline() -> StableDiffusionPipeline:
 def test_the_index_is_that_of_stable_diffusion() -> None:
     index = read_index(SHELF)
     assert index["_class_name"] == "StableDiffusionPipeline"
-    assert index["scheduler"] == ["diffusers", "PNDMScheduler"]
+    assert index["scheduler"] == ["diffusers", "DDIMScheduler"]
     assert index["tokenizer"] == ["transformers", "CLIPTokenizer"]
     assert index["safety_checker"] == index["feature_extractor"] == [None, None]
     assert index["requires_safety_checker"] is False
