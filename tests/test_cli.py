@@ -184,15 +184,18 @@ def test_a_run_that_fails_ends_with_1(studio: Run, monkeypatch: pytest.MonkeyPat
 
 
 def test_ctrl_c_cancels(home: Path) -> None:
-    slow = ["a mug", "--count", "64", "--width", "2048", "--height", "2048"]
-    process = subprocess.Popen(
+    slow = ["a mug", "--count", "64", "--width", "1024", "--height", "1024"]
+    with subprocess.Popen(
         [sys.executable, "-m", "studio.cli", "generate", *slow],
         cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    assert process.stdout is not None
-    assert json.loads(process.stdout.readline())["seed"] >= 0
-    process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=60)
+    ) as process:  # fmt: skip
+        assert process.stdout is not None
+        assert json.loads(process.stdout.readline())["seed"] >= 0
+        process.send_signal(signal.SIGINT)
+        try:
+            _, err = process.communicate(timeout=150)
+        finally:
+            process.kill()
     assert process.returncode == 130 and err == "Cancelled.\n"
 
 
