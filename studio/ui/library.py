@@ -58,8 +58,9 @@ def wire(page: Page) -> None:
     case = Case(page, parts)
     asked = {parts["search"], parts["trash"], parts["shown"]}
     view = [parts["shelf"], parts["more"]]
-    for event in (parts["search"].input, parts["trash"].change, parts["tab"].select):
-        event(case.refresh, asked, view, trigger_mode="always_last", **AT_ONCE)
+    # One event for all three: the answer of the last one asked is the one that stays.
+    changed = [parts["search"].input, parts["trash"].change, parts["tab"].select]
+    gr.on(changed, case.refresh, asked, view, trigger_mode="always_last", **AT_ONCE)
     parts["more"].click(case.grow, asked, [*view, parts["shown"]], **AT_ONCE)
     parts["shelf"].select(case.pick, asked, [parts["detail"], parts["settings"], *view], **AT_ONCE)
     for source in (parts["detail"], parts["said"]):
