@@ -60,8 +60,8 @@ def save_family(
 ) -> None:
     """Writes the pipeline folder: float16 safetensors, no safety checker.
 
-    DDIM and not SD 1.5's PNDM: at 20 steps PNDM's extrapolation over the first, most uncertain guesses shifts the
-    colours of this small model, where DDIM, Euler, DPM++ 2M and UniPC agree with each other.
+    DDIM and not SD 1.5's PNDM: at 20 steps PNDM's extrapolation over the first, most uncertain guesses shifts
+    the colours of this small model, where DDIM, Euler, DPM++ 2M and UniPC agree with each other.
     """
     scheduler = DDIMScheduler(**NOISE, steps_offset=1, set_alpha_to_one=False, clip_sample=False)
     pipeline = StableDiffusionPipeline(
