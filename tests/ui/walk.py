@@ -60,10 +60,19 @@ def unfold(page: Page, name: str) -> None:
 
 
 def slide(page: Page, name: str, value: float) -> None:
-    """Types a slider's value, as one who knows the number does."""
+    """Types a slider's value, as one who knows the number does.
+
+    Gradio gives a control that was folded away its pending value just after it appears, milliseconds in
+    which only a program types: what it types then is overwritten once, so it looks and types again.
+    """
     field = page.locator(f"#{name} input[type=number]")
-    field.fill(str(value))
-    field.press("Tab")
+    for _ in range(5):
+        field.fill(str(value))
+        field.press("Tab")
+        page.wait_for_timeout(250)
+        if float(field.input_value()) == value:
+            return
+    raise AssertionError(f"{name} does not keep {value}: it says {field.input_value()}")
 
 
 def choose_preset(page: Page, title: str) -> None:
