@@ -58,8 +58,9 @@ def wire(page: Page) -> None:
     case = Case(page, parts)
     asked = {parts["search"], parts["trash"], parts["shown"]}
     view = [parts["shelf"], parts["more"]]
-    # One event for all three: the answer of the last one asked is the one that stays.
-    changed = [parts["search"].input, parts["trash"].change, parts["tab"].select]
+    # One event for all three: the answer of the last one asked is the one that stays. Not `input` of the
+    # search: Gradio 6 keeps silent there when words are pasted.
+    changed = [parts["search"].change, parts["trash"].change, parts["tab"].select]
     gr.on(changed, case.refresh, asked, view, trigger_mode="always_last", **AT_ONCE)
     parts["more"].click(case.grow, asked, [*view, parts["shown"]], **AT_ONCE)
     parts["shelf"].select(case.pick, asked, [parts["detail"], parts["settings"], *view], **AT_ONCE)
