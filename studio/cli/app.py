@@ -1,0 +1,45 @@
+"""The verbs by name: a new verb is one file here and one row below."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import typer
+
+from studio.cli.doctor import doctor
+from studio.cli.generate import generate
+from studio.cli.loras import loras
+from studio.cli.models import models
+from studio.cli.presets import presets
+from studio.cli.serve import serve
+from studio.errors import StudioError
+
+VERBS = (serve, generate, presets, doctor)
+GROUPS = {"models": models, "loras": loras}
+
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None,
+    help="Brand Studio: pictures in your brand's look.",
+)  # fmt: skip
+for verb in VERBS:
+    app.command()(verb)
+for name, group in GROUPS.items():
+    app.add_typer(group, name=name)
+
+
+def main() -> None:
+    """Entry point of `studio`."""
+    try:
+        app()
+    except StudioError as error:
+        raise SystemExit(tell(error, "--json" in sys.argv)) from None
+
+
+def tell(error: StudioError, as_json: bool) -> int:
+    """Says what is wrong on stderr. Returns the exit status."""
+    if as_json:
+        typer.echo(json.dumps({"error": error.as_dict()}, ensure_ascii=False), err=True)
+    else:
+        typer.echo("\n".join(filter(None, (error.message, error.hint))), err=True)
+    return 2 if error.status < 500 else 1
