@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import signal
 import sys
-from contextlib import closing
+import threading
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from studio.cli.rows import Json
-from studio.errors import BadRequest, EngineError, UnsupportedImage
+from studio.errors import BadRequest, Conflict, EngineError, UnsupportedImage
 
 if TYPE_CHECKING:
     from studio.schema import Event, JobView
@@ -105,9 +108,9 @@ def open_studio() -> Studio:
 
 def run(studio: Studio, job: JobView, out: Path | None) -> None:
     """Follows the job to its end. Raises EngineError when the run failed; exits with 130 after Ctrl+C."""
-    from studio.schema import Failed, Picture
+    from studio.schema import Cancelled, Failed, Picture
 
-    try:
+    with cancelled_by_ctrl_c(studio, job.id):
         for _, event in studio.events(job.id):
             if isinstance(event, Picture):
                 row = {
@@ -119,12 +122,33 @@ def run(studio: Studio, job: JobView, out: Path | None) -> None:
             elif isinstance(event, Failed):
                 said = dict(event.error)
                 raise EngineError(said["message"], hint=said["hint"], field=said["field"], code=said["code"])
+            elif isinstance(event, Cancelled):
+                typer.echo("Cancelled.", err=True)
+                raise SystemExit(130)
             else:
                 show(event)
-    except KeyboardInterrupt:
-        studio.cancel(job.id)
-        typer.echo("Cancelled.", err=True)
-        raise SystemExit(130) from None
+
+
+@contextmanager
+def cancelled_by_ctrl_c(studio: Studio, job: str) -> Iterator[None]:
+    """The first Ctrl+C cancels the job, from a thread; the second one is Python's own.
+
+    KeyboardInterrupt is not used: raised inside a finalizer it is printed and lost (once in some hundred runs).
+    """
+
+    def cancel() -> None:
+        with suppress(Conflict):  # it ended meanwhile
+            studio.cancel(job)
+
+    def interrupt(number: int, frame: object) -> None:
+        signal.signal(signal.SIGINT, before)
+        threading.Thread(target=cancel).start()
+
+    before = signal.signal(signal.SIGINT, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def show(event: Event) -> None:
