@@ -133,7 +133,7 @@ def run(studio: Studio, job: JobView, out: Path | None) -> None:
 def cancelled_by_ctrl_c(studio: Studio, job: str) -> Iterator[None]:
     """The first Ctrl+C cancels the job, from a thread; the second one is Python's own.
 
-    KeyboardInterrupt is not used: raised inside a finalizer it is printed and lost (once in some hundred runs).
+    KeyboardInterrupt is not used: raised inside a finalizer it is lost (one run in some hundred).
     """
 
     def cancel() -> None:
