@@ -209,8 +209,15 @@ class Studio:
 
     def upload(self, data: bytes) -> str:
         """Id of the picture, kept upright and without its notes. Raises TooLarge, UnsupportedImage."""
-        kept = uploads.clean(data, self.settings.upload_bytes, self.settings.upload_pixels)
-        return self.library.add_upload(kept.data, kept.format, kept.width, kept.height)
+        return self.keep(self.cleaned(data))
+
+    def cleaned(self, data: bytes) -> uploads.Upload:
+        """As `upload` would keep it; nothing is written. Raises TooLarge, UnsupportedImage."""
+        return uploads.clean(data, self.settings.upload_bytes, self.settings.upload_pixels)
+
+    def keep(self, picture: uploads.Upload) -> str:
+        """Id of a picture that was cleaned."""
+        return self.library.add_upload(picture.data, picture.format, picture.width, picture.height)
 
     def picture_bytes(self, id: str) -> tuple[bytes, str]:
         """(file, mime type) of an upload or of a picture."""
