@@ -14,8 +14,11 @@ from studio.errors import BadRequest, NotFound, StudioError
 
 
 class MethodNotAllowed(StudioError):
+    """`allowed`: the methods that are, commas between them."""
+
     status = 405
     code = "method_not_allowed"
+    allowed = ""
 
 
 class Internal(StudioError):
@@ -37,7 +40,9 @@ def unknown_route() -> NotFound:
 
 
 def wrong_method(allowed: str) -> MethodNotAllowed:
-    return MethodNotAllowed("This method is not possible here.", hint=f"Use {allowed}.")
+    error = MethodNotAllowed("This method is not possible here.", hint=f"Use {allowed}.")
+    error.allowed = allowed
+    return error
 
 
 def install(app: FastAPI) -> None:

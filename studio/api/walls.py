@@ -2,8 +2,9 @@
 
 The studio listens on this machine only, but every web page its user visits can send requests there too, and
 a host name that a stranger controls can be pointed at 127.0.0.1 (DNS rebinding). So: only host names that are
-ours; nothing that changes something from another site's page; bodies of two kinds, counted while they arrive.
-Gradio answers other origins with CORS headers of its own; they are taken off here.
+ours; only addresses that gates.py names; nothing that changes something from another site's page; bodies of
+two kinds, counted while they arrive. Gradio answers other origins with CORS headers of its own; they are
+taken off here.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from urllib.parse import urlsplit
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from studio.api.errors import MethodNotAllowed, unknown_route, wrong_method
+from studio.api.gates import find, gates
 from studio.errors import BadRequest, Forbidden, StudioError, TooLarge, UnsupportedMedia
 from studio.settings import Settings
 
@@ -65,6 +68,7 @@ class Walls:
         self.hosts = self.extra | {"localhost", "127.0.0.1", "[::1]", bracketed(settings.host.lower())}
         self.any_address = settings.host in ("0.0.0.0", "::")
         self.upload_bytes = settings.upload_bytes + FRAME_BYTES
+        self.gates = gates()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -78,6 +82,7 @@ class Walls:
             if scope["method"] not in SAFE or "access-control-request-method" in headers:
                 self.check_origin(headers)
             check_ranges(headers)
+            self.check_address(scope)
             limit = self.check_body(scope, headers)
         except StudioError as error:
             return await guarded.refuse(error)
@@ -117,6 +122,14 @@ class Walls:
         if parts.scheme not in ("http", "https"):  # among others the word null
             return False
         return parts.netloc.lower() == host.lower() or (parts.hostname or "") in self.extra
+
+    def check_address(self, scope: Scope) -> None:
+        """Raises NotFound for an address that gates.py does not name, whatever lies behind it."""
+        needs = find(self.gates, scope["path"])
+        if not needs:
+            raise unknown_route()
+        if scope["method"] not in needs:
+            raise wrong_method(", ".join(sorted(needs)))
 
     def check_body(self, scope: Scope, headers: Mapping[str, str]) -> int:
         """The most bytes this request may send. Raises UnsupportedMedia, TooLarge."""
@@ -162,6 +175,8 @@ class _Answer:
             return
         body = json.dumps({"error": error.as_dict()}, ensure_ascii=False).encode()
         headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+        if isinstance(error, MethodNotAllowed):
+            headers.append((b"allow", error.allowed.encode()))
         await self({"type": "http.response.start", "status": error.status, "headers": headers})
         await self({"type": "http.response.body", "body": body})
         self.refused = True

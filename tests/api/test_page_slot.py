@@ -87,7 +87,7 @@ def test_the_pages_own_refusals_have_the_one_form(studio: Studio) -> None:
         refused(client.get("/nope"), 404)
         answer = client.post("/", json={})
         refused(answer, 405)
-        assert answer.headers["allow"] == "GET"
+        assert answer.headers["allow"] == "GET, HEAD"
 
 
 def test_the_page_is_told_when_the_server_stops(studio: Studio) -> None:

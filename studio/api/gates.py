@@ -1,0 +1,88 @@
+"""Every address that may be reached, and what a caller needs for it. What is not named here answers 404.
+
+Gradio brings some seventy routes of its own, among them a file proxy, a file server and a recorder; the page
+needs a quarter. A new route of ours gets a row here too: tests/api/test_gates.py says which one lacks it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+Need = Literal["open", "read", "generate", "admin"]  # open: nobody has to sign in for it
+
+# (what it needs, methods, addresses): {name} is one part of an address, {name:path} the rest of it.
+OURS: tuple[tuple[Need, str, str], ...] = (
+    ("open", "GET HEAD", "/livez /readyz"),
+    ("read", "GET", "/metrics"),
+    ("read", "GET", "/docs"),
+    ("read", "GET HEAD", "/openapi.json"),
+    ("generate", "POST", "/generate /api/v1/jobs /api/v1/uploads"),
+    ("read", "GET", "/api/v1/jobs /api/v1/jobs/{id}/events"),
+    ("read", "GET HEAD", "/api/v1/jobs/{id:path}"),
+    ("generate", "DELETE", "/api/v1/jobs/{id:path}"),
+    ("read", "GET", "/api/v1/images"),
+    ("read", "GET HEAD", "/api/v1/images/{id:path} /api/v1/images/{id}/file"),
+    ("read", "GET", "/api/v1/models /api/v1/schedulers /api/v1/loras /api/v1/presets"),
+)
+
+# What the page in a browser and the Python client of Gradio ask for; at / and, for the Chinese page, at /zh.
+GRADIO: tuple[tuple[Need, str, str], ...] = (
+    ("read", "GET HEAD", "/"),
+    ("read", "GET", "/config /theme.css /manifest.json /favicon.ico /assets/{file:path} /static/{file:path}"),
+    ("read", "GET", "/gradio_api/heartbeat/{session} /gradio_api/queue/data /gradio_api/upload_progress"),
+    ("read", "GET", "/gradio_api/info"),  # for gradio_client
+    ("generate", "POST", "/gradio_api/queue/join /gradio_api/run/{event} /gradio_api/upload"),
+    ("generate", "POST", "/gradio_api/cancel /gradio_api/reset"),
+)
+LANGUAGES = ("", "/zh")
+
+
+@dataclass(frozen=True)
+class Gate:
+    """`pattern`: of `address`, matched against the whole of what was asked for."""
+
+    need: Need
+    methods: frozenset[str]
+    address: str
+    pattern: re.Pattern[str]
+
+
+def make_gates(rows: Iterable[tuple[Need, str, str]]) -> tuple[Gate, ...]:
+    return tuple(
+        Gate(need, frozenset(methods.split()), address, pattern_of(address))
+        for need, methods, addresses in rows
+        for address in addresses.split()
+    )
+
+
+def pattern_of(template: str) -> re.Pattern[str]:
+    parts = re.split(r"(\{\w+(?::path)?\})", template)
+    return re.compile("".join(map(_piece, parts)), re.DOTALL)
+
+
+def _piece(part: str) -> str:
+    if not part.startswith("{"):
+        return re.escape(part)
+    return ".+" if part.endswith(":path}") else "[^/]+"
+
+
+def gates() -> tuple[Gate, ...]:
+    page = [
+        (need, methods, " ".join(language + address for address in addresses.split()))
+        for language in LANGUAGES
+        for need, methods, addresses in GRADIO
+    ]
+    return make_gates([*OURS, *page, ("read", "GET", "/zh")])
+
+
+def find(rows: Iterable[Gate], path: str) -> Mapping[str, Need]:
+    """What each method needs at this address; empty where there is nothing to be reached."""
+    found: dict[str, Need] = {}
+    for row in rows:
+        if row.pattern.fullmatch(path):
+            for method in row.methods:
+                found.setdefault(method, row.need)
+    return found
