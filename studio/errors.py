@@ -10,6 +10,7 @@ StudioError
 ├── Forbidden (403)              another site's page, or a host name that is not ours
 ├── NotFound (404)               no such job, picture, model, preset or LoRA
 ├── Conflict (409)               the thing is no longer in a state in which that can be done
+│   └── LibraryReadOnly          a newer studio made the library: it can be looked at only
 ├── TooLarge (413)               body or file over its limit
 ├── UnsupportedMedia (415)       a mutation that is not JSON or multipart
 ├── QueueFull (429)              too many jobs waiting
@@ -98,6 +99,10 @@ class NotFound(StudioError):
 class Conflict(StudioError):
     status = 409
     code = "conflict"
+
+
+class LibraryReadOnly(Conflict):
+    code = "library_read_only"
 
 
 class TooLarge(StudioError):

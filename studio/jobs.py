@@ -20,7 +20,7 @@ from sqlalchemy import Row, func, insert, select, update
 
 from studio.errors import Conflict, NotFound, NotReady, QueueFull, StudioError, WorkerCrashed
 from studio.executors import Executor
-from studio.library import Database, Library, new_id
+from studio.library import Database, Library, is_id, new_id
 from studio.library.events import Live
 from studio.library.tables import jobs
 from studio.schema import (
@@ -73,7 +73,12 @@ class Jobs:
         self._lock: Any = None
 
     def start(self) -> None:
-        """Takes over what an earlier process left, unless another living one keeps this home's queue."""
+        """Takes over what an earlier process left, unless another living one keeps this home's queue.
+
+        A library that can only be read runs nothing.
+        """
+        if self._database.notice:
+            return
         if self._keep(self._settings.home / "queue.lock"):
             self._library.reconcile()
             self._adopt()
@@ -328,7 +333,7 @@ class Jobs:
 
     def _row(self, id: str) -> Row[Any]:
         with self._database.read() as connection:
-            row = connection.execute(select(jobs).where(jobs.c.id == id[:64])).first()
+            row = connection.execute(select(jobs).where(jobs.c.id == (id if is_id(id) else ""))).first()
         if row is None:
             raise NotFound(
                 "No such job.", hint="A job's id is what submitting it answered.", code="job_not_found"

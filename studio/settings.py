@@ -21,6 +21,9 @@ class Settings(BaseSettings):
     )
 
     home: Path = Field(Path.home() / ".brand-studio", description="Library, uploads, added models and LoRAs.")
+    database_url: str = Field(
+        "", description="PostgreSQL database for jobs and rows; empty = a SQLite file in the home folder."
+    )
     host: str = Field(
         "127.0.0.1", validation_alias=AliasChoices("STUDIO_HOST", "HOST"), description="Address to listen on."
     )

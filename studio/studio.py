@@ -63,7 +63,7 @@ class Studio:
                 hint="Set STUDIO_HOME to a folder of yours.",
                 code="bad_home",
             ) from None
-        database = Database(settings.home / "studio.db")
+        database = Database(settings.home / "studio.db", settings.database_url)
         models, library = Models(settings), Library(settings.home, database)
         runner = executor if executor is not None else make_executor(settings, models)
         return cls(settings, models, Presets(settings.presets_dirs), database, library, runner)

@@ -1,7 +1,7 @@
 """What the studio keeps: rows in one SQLite file, pictures beside it."""
 
 from studio.library.database import Database
-from studio.library.files import new_id
+from studio.library.files import is_id, new_id
 from studio.library.library import Library
 
-__all__ = ["Database", "Library", "new_id"]
+__all__ = ["Database", "Library", "is_id", "new_id"]

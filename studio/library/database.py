@@ -1,28 +1,52 @@
-"""One SQLite file, many readers, one writer at a time; a commit is on disk when it returns."""
+"""One SQLite file or a PostgreSQL database: many readers, one writer; what was committed is on disk."""
 
 from __future__ import annotations
 
+import logging
+import sqlite3
 import threading
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
-from sqlalchemy import Connection, create_engine, event
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError, DatabaseError, NoSuchModuleError
 
-from studio.library.tables import metadata
+from studio.errors import BadRequest, LibraryReadOnly
+from studio.library import migrations
+from studio.library.backups import back_up
+
+log = logging.getLogger(__name__)
 
 # FULL: the write-ahead log is fsynced at each commit, so an answer that was given survives a power cut.
 PRAGMAS = ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=10000", "foreign_keys=ON")
+WRITER = 7_241_860  # PostgreSQL's lock of that number makes writers wait for each other, as SQLite's do
+
+T = TypeVar("T")
 
 
 class Database:
-    def __init__(self, file: Path) -> None:
-        # Every request thread of the web server may read at once; a pool of five would make them wait.
-        self._engine = create_engine(f"sqlite:///{file}", pool_size=16, max_overflow=64)
-        event.listen(self._engine, "connect", _configure)
+    """`url` empty: the SQLite file `file`. Older tables are brought up to date, after a backup beside them.
+
+    `notice`: why nothing can be written, for people; empty when all is well. Raises BadRequest for a URL
+    that leads nowhere and for a file that is damaged.
+    """
+
+    def __init__(self, file: Path, url: str = "") -> None:
+        self._file = None if url else file
+        self._engine = _engine(file, url)
         self._writer = threading.RLock()
-        metadata.create_all(self._engine)
+        self._waiting: deque[_Ticket[Any]] = deque()
+        self.notice = ""
+        self.sqlite = self._engine.dialect.name == "sqlite"
+        try:
+            self._bring_up_to_date()
+        except DatabaseError as error:
+            self._engine.dispose()
+            raise _cannot_open(error) from None
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -31,16 +55,138 @@ class Database:
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
-        """One transaction, committed when the block ends well. Waits for the writer before it."""
+        """One transaction, committed when the block ends well. Waits for the writer before it.
+
+        Raises LibraryReadOnly where a newer studio made the tables.
+        """
+        if self.notice:
+            raise LibraryReadOnly(self.notice, hint="Update Brand Studio; looking at pictures works.")
+        with self._alone() as connection:
+            yield connection
+
+    def commit(self, work: Callable[[Connection], T]) -> T:
+        """`work` within a transaction that it may share with others; what it raises undoes it alone.
+
+        Group commit: whoever gets to write takes along all that wait, so one fsync serves them.
+        """
+        mine = _Ticket(work)
+        self._waiting.append(mine)
+        with self._writer:
+            if not mine.over:
+                self._commit_waiting()
+        return mine.result()
+
+    def _commit_waiting(self) -> None:
+        group = [self._waiting.popleft() for _ in range(len(self._waiting))]
+        try:
+            with self.write() as connection:
+                for ticket in group:
+                    ticket.run(connection)
+        except Exception as error:  # the commit itself failed: nobody's work is on disk
+            for ticket in group:
+                ticket.error = error
+        finally:
+            for ticket in group:
+                ticket.over = True
+
+    @contextmanager
+    def _alone(self) -> Iterator[Connection]:
         with self._writer, self._engine.begin() as connection:
             # Taken at the start: a read that turns into a write later can fail where another process wrote.
-            connection.exec_driver_sql("BEGIN IMMEDIATE")
+            if self.sqlite:
+                connection.exec_driver_sql("BEGIN IMMEDIATE")
+            else:
+                connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({WRITER})")
             yield connection
+
+    def _bring_up_to_date(self) -> None:
+        with self.read() as connection:
+            revision = migrations.revision_of(connection)
+        if revision == migrations.HEAD:
+            return
+        if revision is not None and migrations.is_newer(revision):
+            self.notice = (
+                f"A newer Brand Studio made this library (its tables are at step {revision}, "
+                f"this studio knows {migrations.HEAD}), so it is only shown, not changed."
+            )
+            log.warning("%s", self.notice)
+            return
+        if revision is not None and self._file is not None:
+            back_up(self._file, revision)
+        with self._alone() as connection:
+            revision = migrations.revision_of(connection)  # another process may have been faster
+            if revision is None:
+                migrations.create(connection)
+            elif revision != migrations.HEAD:
+                migrations.upgrade(connection, revision)
 
     def close(self) -> None:
         self._engine.dispose()
 
 
+class _Ticket(Generic[T]):
+    """Work that waits for a transaction, then what became of it."""
+
+    def __init__(self, work: Callable[[Connection], T]) -> None:
+        self.work = work
+        self.over = False
+        self.value: T | None = None
+        self.error: Exception | None = None
+
+    def run(self, connection: Connection) -> None:
+        try:
+            with connection.begin_nested():
+                self.value = self.work(connection)
+        except Exception as error:
+            self.error = error
+
+    def result(self) -> T:
+        if self.error is not None:
+            raise self.error
+        return self.value  # type: ignore[return-value]  # set, as `run` did not raise
+
+
+def _engine(file: Path, url: str) -> Engine:
+    # Every request thread of the web server may read at once; a pool of five would make them wait.
+    if not url:
+        engine = create_engine(f"sqlite:///{file}", pool_size=16, max_overflow=64)
+        event.listen(engine, "connect", _configure)
+        return engine
+    try:
+        parts = make_url(url)
+        if parts.get_backend_name() == "postgresql":
+            # The driver that comes with `pip install brand-studio[postgres]`, whatever the URL's short form.
+            parts = parts.set(drivername="postgresql+psycopg")
+            return create_engine(parts, pool_size=16, max_overflow=64, pool_pre_ping=True)
+    except (ArgumentError, NoSuchModuleError):
+        pass
+    except ImportError:
+        hint = "Install it: pip install 'brand-studio[postgres]'."
+        raise BadRequest("PostgreSQL's driver is missing.", hint=hint, code="bad_database") from None
+    raise BadRequest(
+        "STUDIO_DATABASE_URL is not an address of a PostgreSQL database.",
+        hint="For example postgresql://user:password@host/studio; leave it empty for SQLite.",
+        code="bad_database",
+    )
+
+
 def _configure(connection: Any, _record: Any) -> None:
     for pragma in PRAGMAS:
         connection.execute(f"PRAGMA {pragma}")
+
+
+def _cannot_open(error: DatabaseError) -> BadRequest:
+    if isinstance(error.orig, sqlite3.DatabaseError) and not isinstance(
+        error.orig, sqlite3.OperationalError
+    ):
+        return BadRequest(
+            "The library's database is damaged; nothing was changed.",
+            hint="Put the newest file of the folder backups in its place: studio.db in the studio's home. "
+            "The pictures themselves are files in the folder pictures and are not touched.",
+            code="library_damaged",
+        )
+    return BadRequest(
+        "The library's database cannot be opened.",
+        hint="Check that it runs, STUDIO_DATABASE_URL, and the rights to the home folder.",
+        code="bad_database",
+    )

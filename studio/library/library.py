@@ -8,18 +8,24 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Row, Select, func, insert, select, update
+from sqlalchemy import Connection, Integer, Row, Select, column, func, insert, select, text, update
 from sqlalchemy.exc import IntegrityError
 
 from studio.catalog import FORMATS
 from studio.errors import NotFound
 from studio.library.database import Database
 from studio.library.files import is_id, new_id, read_file, sweep, write_whole
+from studio.library.search import indexed, phrase, words_for, words_of
 from studio.library.tables import images, uploads
 from studio.schema import Format, ImageRow, Rendered, ResolvedRequest
 
 MAX_PAGE = 500  # pictures of one answer
-MAX_WORDS = 16  # of one search
+ADD_WORDS = text("INSERT INTO image_words (rowid, words) VALUES (:number, :words)")
+HITS = (
+    text("SELECT rowid AS number FROM image_words WHERE image_words MATCH :phrases")
+    .columns(column("number", Integer))
+    .subquery("hits")
+)
 
 
 class Library:
@@ -46,18 +52,19 @@ class Library:
 
     def add(self, job: str, request: ResolvedRequest, picture: Rendered, data: bytes) -> ImageRow | None:
         """Keeps `data`, encoded as `request.format`. None where an earlier attempt kept this picture."""
-        id = new_id()
+        id, created = new_id(), time.time()
         file = self._file(id, request.format)
         write_whole(file, data)
         row = {
             "id": id, "job": job, "index": picture.index, "seed": picture.seed,
             "width": picture.width, "height": picture.height, "format": request.format,
-            "request": request.model_dump_json(), "words": _words(request, picture.seed),
-            "notes": json.dumps(picture.notes), "created": time.time(), "seconds": picture.seconds,
+            "request": request.model_dump_json(),
+            "words": words_for(request.model_dump(), picture.seed, created),
+            "notes": json.dumps(picture.notes), "created": created, "seconds": picture.seconds,
         }  # fmt: skip
         try:
             with self._database.write() as connection:
-                connection.execute(insert(images).values(row))
+                self._insert(connection, row)
         except IntegrityError:
             file.unlink()
             return None
@@ -65,6 +72,20 @@ class Library:
             file.unlink(missing_ok=True)
             raise
         return self.image(id)
+
+    def _insert(self, connection: Connection, row: dict[str, Any]) -> None:
+        number = connection.scalar(insert(images).values(row).returning(images.c.number))
+        if self._database.sqlite:
+            connection.execute(ADD_WORDS, {"number": number, "words": indexed(row["words"])})
+
+    def _found(self, query: Select[Any], words: Sequence[str]) -> Select[Any]:
+        """Pictures with every one of `words`: the index narrows them down, the text itself decides."""
+        phrases = " ".join(filter(None, map(phrase, words)))
+        if phrases and self._database.sqlite:
+            query = query.join(HITS, HITS.c.number == images.c.number).params(phrases=phrases)
+        for word in words:
+            query = query.where(images.c.words.contains(word, autoescape=True))
+        return query
 
     def image(self, id: str) -> ImageRow:
         """Raises NotFound (`image_not_found`)."""
@@ -79,8 +100,7 @@ class Library:
         """Newest first. `search`: words that must all be there. `before`: last id of the page before."""
         query = select(images).order_by(images.c.number.desc()).limit(max(1, min(limit, MAX_PAGE)))
         query = query.where(images.c.trashed.is_not(None) if trash else images.c.trashed.is_(None))
-        for word in search.casefold().split()[:MAX_WORDS]:
-            query = query.where(images.c.words.contains(word, autoescape=True))
+        query = self._found(query, words_of(search))
         if before is not None:
             mark = select(images.c.number).where(images.c.id == before).scalar_subquery()
             query = query.where(images.c.number < mark)
@@ -155,7 +175,3 @@ class Library:
             request=ResolvedRequest.model_validate_json(row.request), notes=tuple(json.loads(row.notes)),
         )  # fmt: skip
 
-
-def _words(request: ResolvedRequest, seed: int) -> str:
-    names = [request.model, request.preset or "", request.scheduler, *(lora.name for lora in request.loras)]
-    return " ".join([request.prompt, *names, str(seed)]).casefold()

@@ -1,10 +1,30 @@
-"""The tables. Times are UTC seconds since 1970; requests are kept as the JSON they validate from."""
+"""The tables as they are now. Times are UTC seconds since 1970; requests are JSON that validates.
+
+A change here is a new file in migrations/versions and a new HEAD in migrations/__init__.py; a test holds the
+two ways to make a library against each other.
+"""
 
 from __future__ import annotations
 
-from sqlalchemy import Column, Float, Index, Integer, MetaData, Table, Text, UniqueConstraint
+from sqlalchemy import (
+    DDL,
+    BigInteger,
+    Column,
+    Float,
+    Index,
+    Integer,
+    MetaData,
+    Table,
+    Text,
+    UniqueConstraint,
+    event,
+)
+from sqlalchemy.schema import ExecutableDDLElement
 
 metadata = MetaData()
+
+# SQLite's integers have 64 bits anyway, and it calls them INTEGER; PostgreSQL's have 32.
+Long = Integer().with_variant(BigInteger(), "postgresql")
 
 jobs = Table(
     "jobs",
@@ -18,8 +38,20 @@ jobs = Table(
     Column("attempts", Integer, nullable=False, default=0),
     Column("created", Float, nullable=False),
     Column("seconds", Float, nullable=False, default=0.0),
-    Column("last_event", Integer, nullable=False, default=0),  # number of the final event
+    Column("last_event", Long, nullable=False, default=0),  # highest number that may have been given
+    Column("user", Text, nullable=False, server_default="local"),
+    Column("priority", Integer, nullable=False, server_default="0"),  # higher goes first
+    Column("place", Float),  # in the queue, where somebody moved it; null = its number
+    Column("held", Integer, nullable=False, server_default="0"),  # 1 = waits until it is let go
+    Column("fence", Integer, nullable=False, server_default="0"),  # counts claims; older claims may not write
+    Column("lease", Float),  # monotonic s until which the claim holds, of the machine's clock
+    Column("snapshot", Text),  # JSON: the weights it was asked with
+    Column("cache_key", Text),  # of request and weights; null = the seed was drawn
+    Column("source", Text),  # job whose pictures answer this one
+    Column("started", Float),
+    Column("ended", Float),
     Index("jobs_by_state", "state", "number"),
+    Index("jobs_by_cache_key", "cache_key"),
     sqlite_autoincrement=True,
 )
 
@@ -30,7 +62,7 @@ images = Table(
     Column("id", Text, nullable=False, unique=True),
     Column("job", Text, nullable=False),
     Column("index", Integer, nullable=False),
-    Column("seed", Integer, nullable=False),
+    Column("seed", Long, nullable=False),
     Column("width", Integer, nullable=False),
     Column("height", Integer, nullable=False),
     Column("format", Text, nullable=False),
@@ -40,10 +72,23 @@ images = Table(
     Column("created", Float, nullable=False),
     Column("seconds", Float, nullable=False),
     Column("trashed", Float),  # when; null = not
+    Column("user", Text, nullable=False, server_default="local"),
+    Column("star", Integer, nullable=False, server_default="0"),
+    Column("receipt", Text),  # JSON, see receipts.py
+    Column("event", Long),  # number of the event that told of it
     UniqueConstraint("job", "index"),
     Index("images_by_trash", "trashed", "number"),
+    Index("images_by_user", "user", "trashed", "number"),
+    Index("images_by_star", "star", "number"),
     sqlite_autoincrement=True,
 )
+
+# One word list a picture; its rowid is the picture's number. Contentless: the words stand in `images` too.
+WORD_INDEX = (
+    "CREATE VIRTUAL TABLE image_words USING fts5(words, content='', tokenize='unicode61', prefix='1 2 3')"
+)
+index_words: ExecutableDDLElement = DDL(WORD_INDEX)  # type: ignore[no-untyped-call]
+event.listen(images, "after_create", index_words.execute_if(dialect="sqlite"))
 
 uploads = Table(
     "uploads",
@@ -53,4 +98,49 @@ uploads = Table(
     Column("width", Integer, nullable=False),
     Column("height", Integer, nullable=False),
     Column("created", Float, nullable=False),
+    Column("user", Text, nullable=False, server_default="local"),
+    Column("sha256", Text),
+)
+
+collections = Table(
+    "collections",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("name", Text, nullable=False, unique=True),
+    Column("user", Text, nullable=False),
+    Column("created", Float, nullable=False),
+)
+
+collection_images = Table(
+    "collection_images",
+    metadata,
+    Column("collection", Text, primary_key=True),
+    Column("image", Integer, primary_key=True),  # images.number
+)
+
+idempotency = Table(
+    "idempotency",
+    metadata,
+    Column("user", Text, primary_key=True),
+    Column("key", Text, primary_key=True),
+    Column("body", Text, nullable=False),  # sha256 of what was asked
+    Column("job", Text, nullable=False),
+    Column("created", Float, nullable=False),
+)
+
+flags = Table(
+    "flags",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("value", Text, nullable=False),
+)
+
+weights = Table(
+    "weights",
+    metadata,
+    Column("file", Text, primary_key=True),
+    Column("size", Long, nullable=False),
+    Column("mtime_ns", Long, nullable=False),
+    Column("inode", Long, nullable=False),
+    Column("sha256", Text, nullable=False),
 )
