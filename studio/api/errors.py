@@ -65,19 +65,24 @@ def install(app: FastAPI) -> None:
             headers=error.headers,
         )
 
-    def invalid(_: Request, error: Exception) -> JSONResponse:
+    def misread(_: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, RequestValidationError)
-        first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"][1:])
-        return answer(BadRequest(f"{field}: {first['msg']}.", field=field or None))
+        return answer(invalid(error))
 
     def broken(_: Request, error: Exception) -> JSONResponse:
         return answer(unexpected(error))
 
     app.add_exception_handler(StudioError, refused)
     app.add_exception_handler(HTTPException, plain)
-    app.add_exception_handler(RequestValidationError, invalid)
+    app.add_exception_handler(RequestValidationError, misread)
     app.add_exception_handler(Exception, broken)
+
+
+def invalid(error: RequestValidationError) -> BadRequest:
+    """The first mistake in an address or a header."""
+    first = error.errors()[0]
+    field = ".".join(str(part) for part in first["loc"][1:])
+    return BadRequest(f"{field}: {first['msg']}.", field=field or None)
 
 
 def unexpected(error: Exception) -> Internal:
