@@ -2,8 +2,9 @@
 
 Source: Jordan et al. 2024, "Muon: An optimizer for hidden layers in neural networks"
 (kellerjordan.github.io/posts/muon).
-Measured here on the f=4 VAE, 60 s of two busy cores each, same data: AdamW 15.0 dB PSNR, Muon 20.5 dB,
-Muon with the residual blocks' second convolutions started at zero 23.3 dB.
+Seen here on the f=4 VAE, 60 s of two busy cores each, same data: AdamW 15.0 dB PSNR, Muon 20.5 dB, Muon with
+the residual blocks' second convolutions started at zero 23.3 dB. A hint, not a result: one run each, beside
+other work, with unequal step counts in the same seconds.
 """
 
 from __future__ import annotations
