@@ -144,3 +144,33 @@ weights = Table(
     Column("inode", Long, nullable=False),
     Column("sha256", Text, nullable=False),
 )
+
+users = Table(
+    "users",
+    metadata,
+    Column("folded", Text, primary_key=True),  # the name without upper case: nobody can be Anna beside anna
+    Column("name", Text, nullable=False),
+    Column("password", Text, nullable=False),  # argon2id
+    Column("admin", Integer, nullable=False),
+    Column("created", Float, nullable=False),
+)
+
+sessions = Table(
+    "sessions",
+    metadata,
+    Column("token", Text, primary_key=True),  # sha256
+    Column("user", Text, nullable=False),  # users.folded
+    Column("created", Float, nullable=False),
+    Column("expires", Float, nullable=False),
+)
+
+keys = Table(
+    "keys",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("label", Text, nullable=False),
+    Column("user", Text, nullable=False),  # users.folded, or local
+    Column("scopes", Text, nullable=False),  # blanks between them
+    Column("secret", Text, nullable=False),  # sha256
+    Column("created", Float, nullable=False),
+)

@@ -15,7 +15,7 @@ from studio.library.tables import metadata
 if TYPE_CHECKING:
     from alembic.script import ScriptDirectory
 
-HEAD = "0002"
+HEAD = "0003"
 FIRST = "0001"
 FOLDER = Path(__file__).parent
 
