@@ -43,7 +43,7 @@ WORDS: Mapping[str, tuple[str, str]] = {
     "prompt": ("Prompt", "提示词"),
     "prompt_hint": (
         "a red sneaker on a blue background",
-        "a red sneaker on a blue background（支持英文提示词）",
+        "蓝色背景上的红色运动鞋",
     ),
     "tokens": ("{used} / {room} tokens", "{used} / {room} 个词元"),
     "tokens_many": (
