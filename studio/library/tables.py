@@ -174,3 +174,33 @@ keys = Table(
     Column("secret", Text, nullable=False),  # sha256
     Column("created", Float, nullable=False),
 )
+
+campaigns = Table(
+    "campaigns",
+    metadata,
+    Column("number", Integer, primary_key=True, autoincrement=True),
+    Column("id", Text, nullable=False, unique=True),
+    Column("name", Text, nullable=False),
+    Column("user", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("sheet", Text, nullable=False),  # JSON: headings and rows of text cells
+    Column("options", Text, nullable=False),  # JSON: file name pattern, defaults, pictures by name
+    Column("created", Float, nullable=False),
+    Column("ended", Float),
+    sqlite_autoincrement=True,
+)
+
+campaign_shots = Table(
+    "campaign_shots",
+    metadata,
+    Column("campaign", Text, primary_key=True),
+    Column("place", Integer, primary_key=True),  # order within the campaign
+    Column("row", Integer, nullable=False),  # of the sheet
+    Column("cells", Text, nullable=False),
+    Column("request", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("job", Text),
+    Column("error", Text),
+    Index("shots_by_state", "campaign", "state", "place"),
+)

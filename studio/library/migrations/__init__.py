@@ -15,7 +15,7 @@ from studio.library.tables import metadata
 if TYPE_CHECKING:
     from alembic.script import ScriptDirectory
 
-HEAD = "0003"
+HEAD = "0004"
 FIRST = "0001"
 FOLDER = Path(__file__).parent
 
