@@ -30,6 +30,23 @@ class Family:
     advice_zh: str
 
 
+@dataclass(frozen=True)
+class Backend:
+    """How a model's networks are run. `dtype`: of the weights PyTorch holds. `package`: what it needs."""
+
+    label: str
+    dtype: str
+    devices: tuple[str, ...]
+    package: str = ""
+
+
+BACKENDS: Mapping[str, Backend] = {
+    "float32": Backend("PyTorch float32, exact", "float32", ("cpu", "cuda", "mps")),
+    "bfloat16": Backend("PyTorch bfloat16", "bfloat16", ("cpu", "cuda")),
+    "float16": Backend("PyTorch float16", "float16", ("cuda",)),
+    "openvino": Backend("OpenVINO, bfloat16 where the CPU has it", "bfloat16", ("cpu",), "openvino"),
+}
+
 FAMILIES: Mapping[str, Family] = {
     "pocket": Family(
         "Pocket", 128, 160, 20, 3.0, "ddim",
@@ -150,6 +167,47 @@ SCHEDULERS: Mapping[str, Scheduler] = {
         "用于蒸馏模型与 LCM LoRA：4–8 步，引导 1–2。", a1111="LCM",
     ),
 }
+
+
+@dataclass(frozen=True)
+class Distilled:
+    """A model trained down to few steps: defaults that replace its family's.
+
+    `words`: phrases of a file's or folder's name that tell it. `size`: native px, 0 = the family's.
+    `options`: of the scheduler config that a one-file checkpoint gets.
+    """
+
+    label: str
+    words: tuple[str, ...]
+    steps: int
+    guidance: float
+    scheduler: str
+    diffusers_class: str
+    size: int = 0
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+# Steps and guidance as their makers' model cards say. Guidance 1 is none: one UNet row a picture.
+DISTILLED: Mapping[str, Distilled] = {
+    "lcm": Distilled("LCM", (), 4, 8.0, "lcm", "LCMScheduler"),  # its UNet is told the guidance
+    "lcm-lora": Distilled("LCM", ("lcm",), 6, 1.5, "lcm", "LCMScheduler"),
+    "lightning": Distilled(
+        "Lightning", ("lightning",), 4, 1.0, "euler", "EulerDiscreteScheduler",
+        options={"timestep_spacing": "trailing"},
+    ),
+    "hyper": Distilled(
+        "Hyper-SD", ("hyper", "hypersd"), 8, 1.0, "ddim", "DDIMScheduler",
+        options={"timestep_spacing": "trailing"},
+    ),
+    "sd-turbo": Distilled(
+        "Turbo", ("sd turbo", "sdxl turbo", "sd xl turbo"), 4, 1.0, "euler-ancestral",
+        "EulerAncestralDiscreteScheduler", 512, {"timestep_spacing": "trailing"},
+    ),
+    "turbo": Distilled(
+        "Turbo", ("turbo",), 6, 2.0, "euler-ancestral", "EulerAncestralDiscreteScheduler",
+        options={"timestep_spacing": "trailing"},
+    ),
+}  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -36,10 +36,14 @@ _NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 
 @dataclass(frozen=True)
 class Header:
-    """`tensors`: name -> (dtype as safetensors spells it, shape). `metadata`: untrusted notes."""
+    """`tensors`: name -> (dtype as safetensors spells it, shape). `metadata`: untrusted notes.
+
+    `spans`: name -> first byte of its data in the file and the one after its last.
+    """
 
     tensors: Mapping[str, tuple[str, tuple[int, ...]]]
     metadata: Mapping[str, str]
+    spans: Mapping[str, tuple[int, int]]
 
 
 def read_header(path: Path) -> Header:
@@ -62,7 +66,7 @@ def read_header(path: Path) -> Header:
             raw = first + file.read(length - 1)
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
         raise NotFound("The weights file is gone.", hint="Add it again.", code="file_missing") from None
-    return _judge(_parse(raw), body=size - 8 - length)
+    return _judge(_parse(raw), begin=8 + length, body=size - 8 - length)
 
 
 def _refuse_format(start: bytes, size: int) -> NoReturn:
@@ -118,7 +122,7 @@ def _skeleton(raw: bytes) -> bytes:
     return b"".join(pieces) + raw[end:]
 
 
-def _judge(parsed: dict[str, Any], body: int) -> Header:
+def _judge(parsed: dict[str, Any], begin: int, body: int) -> Header:
     metadata = parsed.pop("__metadata__", {})
     if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
         raise _bad("the metadata is not text")
@@ -127,13 +131,13 @@ def _judge(parsed: dict[str, Any], body: int) -> Header:
     if len(parsed) > MAX_TENSORS:
         raise _bad(f"{len(parsed)} tensors, at most {MAX_TENSORS} are read")
     tensors: dict[str, tuple[str, tuple[int, ...]]] = {}
-    ranges: list[tuple[int, int]] = []
+    spans: dict[str, tuple[int, int]] = {}
     for number, (name, entry) in enumerate(parsed.items(), start=1):
-        dtype, shape, span = _entry(entry, number)
+        dtype, shape, (first, after) = _entry(entry, number)
         tensors[name] = (dtype, shape)
-        ranges.append(span)
-    _tile(sorted(ranges), body)
-    return Header(tensors, metadata)
+        spans[name] = (begin + first, begin + after)
+    _tile(sorted((first - begin, after - begin) for first, after in spans.values()), body)
+    return Header(tensors, metadata, spans)
 
 
 def _entry(entry: Any, number: int) -> tuple[str, tuple[int, ...], tuple[int, int]]:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 from transformers.utils import logging as transformers_logging
 
-from studio.engine import preview
+from studio.engine import checkpoint, preview
 from studio.engine.lora import Bank
 from studio.engine.memory import ran_out
 from studio.errors import EngineError
@@ -118,8 +118,7 @@ def pick_dtype(device: torch.device) -> torch.dtype:
 
 def bytes_needed(folder: Path, dtype: torch.dtype) -> int:
     """Bytes of all weights under `folder` once they are `dtype`, from the files' headers alone."""
-    size = torch.tensor([], dtype=dtype).element_size()
-    return sum(_elements(file) * size for name in NETWORKS for file in _weight_files(folder / name))
+    return sum(_elements(folder / name) * _dtype_of(name, folder, dtype).itemsize for name in NETWORKS)
 
 
 def load(row: Located, device: torch.device, dtype: torch.dtype) -> ModelBundle:
@@ -167,7 +166,11 @@ def _network(folder: Path, device: torch.device, dtype: torch.dtype) -> Any:
     if any(".fp16" in file.name for file in _weight_files(folder)):
         options["variant"] = "fp16"
     try:
-        network = kind.from_pretrained(folder, **options)
+        part = checkpoint.part_of(folder)
+        if part is not None:
+            network = checkpoint.read_network(folder, part, kind, dtype)
+        else:
+            network = kind.from_pretrained(folder, **options)
     except Exception as error:  # each library has its own; what a person can do about it is the same
         if ran_out(error):
             raise
@@ -213,8 +216,12 @@ def _weight_files(folder: Path) -> list[Path]:
     ]
 
 
-def _elements(file: Path) -> int:
-    return sum(math.prod(shape) for _, shape in read_header(file).tensors.values())
+def _elements(folder: Path) -> int:
+    """Numbers in the weights of one network."""
+    if (part := checkpoint.part_of(folder)) is not None:
+        return checkpoint.elements(folder, part)
+    headers = (read_header(file) for file in _weight_files(folder))
+    return sum(math.prod(shape) for header in headers for _, shape in header.tensors.values())
 
 
 def _json(file: Path) -> dict[str, Any]:

@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from studio.catalog import FAMILIES, SCHEDULERS
+from studio.catalog import DISTILLED, FAMILIES, SCHEDULERS
 from studio.errors import BadRequest, StudioError, UnsafeFormat
+from studio.models.checkpoint import FILE, NOTES, distilled_kind, read_checkpoint
 from studio.safetensors_header import read_header
 
+INDEX = "model_index.json"
 REQUIRED = ("unet", "vae", "text_encoder", "tokenizer")
 PARTS = (*REQUIRED, "text_encoder_2", "tokenizer_2", "scheduler", "controlnet-canny")
 NETWORKS = ("unet", "vae", "text_encoder", "text_encoder_2", "controlnet-canny")
@@ -25,7 +27,8 @@ class ModelRow:
     """`size`: native width and height in px. `bytes`: weights on disk. `context`: width of a text row.
 
     `controls`: kinds of ControlNet that lie beside the UNet. `steps`, `guidance`, `scheduler`: defaults.
-    `prediction`: epsilon, v_prediction or sample. `builtin`: came with the studio.
+    `prediction`: epsilon, v_prediction or sample. `builtin`: came with the studio. `distilled`: key of
+    DISTILLED, or ''.
     """
 
     name: str
@@ -41,33 +44,39 @@ class ModelRow:
     controls: tuple[str, ...]
     builtin: bool
     context: int
+    distilled: str = ""
 
 
 def read_folder(folder: Path, name: str, builtin: bool) -> ModelRow:
     """Raises UnsafeFormat for pickled weights, BadRequest (`custom_code_refused`, `model_incomplete`)."""
-    index = read_config(folder / "model_index.json")
+    index = read_config(folder / INDEX)
     _refuse_code(folder, index)
     missing = [part for part in REQUIRED if not (folder / part).is_dir()]
     if missing:
         raise _incomplete(f"{', '.join(missing)} missing")
-    weights = sum(_weigh(folder / part) for part in NETWORKS if (folder / part).is_dir())
+    weights = _weigh_all(folder, name)
     unet, scheduler = read_config(folder / "unet" / "config.json"), _scheduler_config(folder)
-    family = family_of(unet)
-    defaults = FAMILIES[family]
+    notes = read_config(folder / NOTES)
+    family = notes["family"] if notes.get("family") in FAMILIES else family_of(unet)
+    kind = _kind(notes, name, unet)
+    defaults = DISTILLED[kind] if kind else FAMILIES[family]
     return ModelRow(
         name=name,
-        label=defaults.label if builtin else name,
+        label=FAMILIES[family].label if builtin else name,
         family=family,
         folder=folder,
         bytes=weights,
-        size=_native_size(unet, read_config(folder / "vae" / "config.json")) or defaults.size,
+        size=_native_size(unet, read_config(folder / "vae" / "config.json"))
+        or defaults.size
+        or FAMILIES[family].size,
         steps=defaults.steps,
         guidance=defaults.guidance,
-        scheduler=scheduler_key(scheduler) or defaults.scheduler,
+        scheduler=(not kind and scheduler_key(scheduler)) or defaults.scheduler,
         prediction=str(scheduler.get("prediction_type", "epsilon")),
         controls=("canny",) if (folder / "controlnet-canny").is_dir() else (),
         builtin=builtin,
         context=context_of(unet),
+        distilled=kind,
     )
 
 
@@ -138,6 +147,23 @@ def _refuse_code(folder: Path, index: Mapping[str, Any]) -> None:
             hint="Use a model that needs only diffusers' own classes.",
             code="custom_code_refused",
         )
+
+
+def _kind(notes: Mapping[str, Any], name: str, unet: Mapping[str, Any]) -> str:
+    """Key of DISTILLED, or ''; as taken in, or by the folder's name and the UNet's config."""
+    if notes.get("distilled") in ("", *DISTILLED):
+        return str(notes["distilled"])
+    return distilled_kind(name, bool(unet.get("time_cond_proj_dim")), {})
+
+
+def _weigh_all(folder: Path, name: str) -> int:
+    """Bytes of all weights. What lies in a part's own folder goes before the one-file checkpoint's."""
+    parts = [folder / part for part in NETWORKS if (folder / part).is_dir()]
+    if not (folder / FILE).is_file():
+        return sum(_weigh(part) for part in parts)
+    inside = read_checkpoint(folder / FILE, name).parts
+    apart = [part for part in parts if part.name not in inside or any(part.glob("*.safetensors"))]
+    return (folder / FILE).stat().st_size + sum(_weigh(part) for part in apart)
 
 
 def _weigh(part: Path) -> int:

@@ -8,14 +8,16 @@ import os
 import re
 import shutil
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 from studio.catalog import FAMILIES
-from studio.errors import BadRequest, Conflict, NotFound, StudioError, UnsafeFormat, WrongBase
-from studio.models.folders import PARTS, ModelRow, read_folder
+from studio.errors import BadRequest, Conflict, NotFound, StudioError, WrongBase
+from studio.models.checkpoint import FILE as CHECKPOINT
+from studio.models.checkpoint import NOTES, read_checkpoint, write_folder
+from studio.models.folders import INDEX, PARTS, ModelRow, read_folder
 from studio.models.lora_files import LoraRow, read_lora
 from studio.models.tokens import count, load_tokenizer
 from studio.prompt import parse
@@ -35,7 +37,7 @@ class Models:
     """`list` and `loras` look at the folders each time; a header is read again when its file changed."""
 
     def __init__(self, settings: Settings) -> None:
-        self._settings = settings
+        self.settings = settings
         self._seen: dict[tuple[Any, ...], Any] = {}
         self._lock = threading.Lock()
 
@@ -113,53 +115,68 @@ class Models:
                     f"Another LoRA {known.name} is there: hash {other[:12]}, the new one's {digest[:12]}.",
                     hint="Give the new one another name.",
                 )
-        target = self._settings.home / "loras" / f"{name}.safetensors"
+        target = self.settings.home / "loras" / f"{name}.safetensors"
         target.parent.mkdir(parents=True, exist_ok=True)
         _copy(file, target)
         return self.lora(name)
 
     def add_model(self, path: Path, name: str | None = None) -> ModelRow:
-        """Takes in a diffusers folder: hard links where the disk allows it, copies elsewhere.
+        """Takes in a diffusers folder or a one-file checkpoint: hard links where possible, copies elsewhere.
 
-        Raises BadRequest (`bad_model_id`, `custom_code_refused`, `model_incomplete`), UnsafeFormat, Conflict.
+        Raises BadRequest (`bad_model_id`, `custom_code_refused`, `model_incomplete`, `model_unknown`),
+        UnsafeFormat, Conflict.
         """
         if path.is_file():
-            read_header(path)
-            raise UnsafeFormat(
-                f"{path.name[:80]} is one file; a model is a folder in the diffusers layout.",
-                hint="Convert it with diffusers: from_single_file(FILE), then save_pretrained(FOLDER).",
-            )
+            return self._add_checkpoint(path, name)
         if not path.is_dir() or not (path / "model_index.json").is_file():
             raise BadRequest(
                 "That is no diffusers folder: it has no model_index.json.",
                 hint="Give a folder with model_index.json, unet, vae, text_encoder and tokenizer.",
                 code="bad_model_id",
             )
-        name = _checked_name(name if name is not None else path.resolve().name)
-        read_folder(path, name, builtin=False)
-        if name in self._folders():
-            raise Conflict(f"A model {name} is there already.", hint="Give the new one another name.")
-        target = self._settings.home / "models" / name
-        rough = target.with_name(f".{name}.tmp")
-        shutil.rmtree(rough, ignore_errors=True)
-        for file in [
-            path / "model_index.json",
-            *(file for part in PARTS for file in (path / part).glob("*")),
-        ]:
-            if file.suffix in KEPT_SUFFIXES and file.is_file():
-                _link(file, rough / file.relative_to(path))
-        rough.rename(target)
+        return self._add_folder(path, name)
+
+    def _add_checkpoint(self, file: Path, name: str | None) -> ModelRow:
+        name = _checked_name(name if name is not None else file.stem)
+        found = read_checkpoint(file, f"{file.stem} {name}")
+        with self._place(name) as rough:
+            write_folder(found, rough, {"source": file.name})
+            _link(file, rough / CHECKPOINT)
         return self.get(name)
 
+    def _add_folder(self, path: Path, name: str | None) -> ModelRow:
+        name = _checked_name(name if name is not None else path.resolve().name)
+        read_folder(path, name, builtin=False)
+        kept = [path / INDEX, path / NOTES, path / CHECKPOINT]
+        with self._place(name) as rough:
+            for file in [*kept, *(file for part in PARTS for file in (path / part).glob("*"))]:
+                if file.suffix in KEPT_SUFFIXES and file.is_file():
+                    _link(file, rough / file.relative_to(path))
+        return self.get(name)
+
+    @contextlib.contextmanager
+    def _place(self, name: str) -> Iterator[Path]:
+        """A folder to fill, hidden until the block ends well. Raises Conflict where `name` is taken."""
+        if name in self._folders():
+            raise Conflict(f"A model {name} is there already.", hint="Give the new one another name.")
+        target = self.settings.home / "models" / name
+        rough = target.with_name(f".{name}.tmp")
+        shutil.rmtree(rough, ignore_errors=True)
+        try:
+            yield rough
+            rough.rename(target)
+        finally:
+            shutil.rmtree(rough, ignore_errors=True)
+
     def _folders(self) -> dict[str, Path]:
-        found = [entry for parent in self._settings.models_dirs for entry in _entries(parent)]
+        found = [entry for parent in self.settings.models_dirs for entry in _entries(parent)]
         return {folder.name: folder for folder in reversed(found) if (folder / "model_index.json").is_file()}
 
     def _model(self, folder: Path) -> ModelRow | StudioError:
         return self._once(("model", folder, *_tree_stamp(folder)), partial(_judge, folder))
 
     def _lora_files(self) -> dict[str, Path]:
-        found = [entry for parent in self._settings.loras_dirs for entry in _entries(parent)]
+        found = [entry for parent in self.settings.loras_dirs for entry in _entries(parent)]
         return {file.stem: file for file in reversed(found) if file.suffix.lower() == ".safetensors"}
 
     def _lora(self, file: Path) -> LoraRow:
