@@ -38,7 +38,7 @@ class Recipe:
     text: tuple[int, float] = (400, 60.0)
     vae: tuple[int, float] = (930, 240.0)
     unet: tuple[int, float] = (1300, 600.0)
-    controlnet: tuple[int, float] = (2000, 240.0)
+    controlnet: tuple[int, float] = (4000, 240.0)
     lora: tuple[int, float] = (240, 60.0)
     judge: tuple[int, float] = (600, 60.0)
 
