@@ -27,6 +27,7 @@ PARAMETERS = "parameters"
 OWN = "brand_studio"
 UNICODE = b"UNICODE\0"
 QUALITY = 95  # JPEG and WebP; below it flat brand colours show blocks
+VERSION = f"Brand Studio {__version__}"
 LEAST_PAIRS = 3  # fewer on the last line: it belongs to the prompt
 
 # A key has an end to its length, so that a long line without a colon is not searched again from each letter.
@@ -76,7 +77,7 @@ def write(request: ResolvedRequest, seed: int) -> str:
             f"Threshold A: {control.low}, Threshold B: {control.high}, "
             f"Guidance Start: {control.start:g}, Guidance End: {control.end:g}, Pixel Perfect: True"
         )
-    pairs["Version"] = f"Brand Studio {__version__}"
+    pairs["Version"] = VERSION
     negative = f"\nNegative prompt: {request.negative_prompt}" if request.negative_prompt else ""
     last = ", ".join(f"{key}: {_quoted(str(value))}" for key, value in pairs.items() if value != "")
     named = {tag.name for tag in prompt.parse(request.prompt).loras}
@@ -89,10 +90,7 @@ def read_picture(data: bytes) -> GenerationRequest:
 
     Raises BadRequest (`no_settings`) where there are none.
     """
-    try:
-        texts = _texts(data)
-    except Exception:  # decoders raise whatever a damaged file leads them to
-        texts = {}
+    texts = texts_of(data)
     if OWN in texts:
         with contextlib.suppress(StudioError):
             resolved = parse_json(ResolvedRequest, texts[OWN].encode())
@@ -102,6 +100,26 @@ def read_picture(data: bytes) -> GenerationRequest:
     raise BadRequest(
         "The picture carries no settings.", hint="Only the file as it was saved has them.", code="no_settings"
     )
+
+
+def texts_of(data: bytes) -> dict[str, str]:
+    """What stands in a picture file's notes, by name; what is no picture has none."""
+    try:
+        return _texts(data)
+    except Exception:  # decoders raise whatever a damaged file leads them to
+        return {}
+
+
+def fields_of(text: str) -> dict[str, str]:
+    """Pasted settings as they stand there: the pairs of the last line, `Prompt` and `Negative prompt`."""
+    body, _, last = text.strip().rpartition("\n")
+    pairs = dict(_pairs(last))
+    if len(pairs) < LEAST_PAIRS:
+        body, pairs = text.strip(), {}
+    words, negative = _split(body)
+    size = _SIZE.fullmatch(pairs.get("Size", ""))
+    sizes = {"Size-1": size[1], "Size-2": size[2]} if size else {}
+    return {"Prompt": words, "Negative prompt": negative, **pairs, **sizes}
 
 
 def read(text: str) -> GenerationRequest:

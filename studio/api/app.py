@@ -10,12 +10,16 @@ from fastapi import FastAPI
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from studio.api import docs, errors, health, native
+from studio.api.a1111 import add_a1111
 from studio.api.page import Build, Page
 from studio.api.stream import Listeners
 from studio.api.walls import Walls
 from studio.studio import Studio
 
-OURS = ("/api/", "/livez", "/readyz", "/metrics", "/generate", "/docs", "/openapi.json")
+OURS = (
+    "/api/", "/sdapi/", "/controlnet/", "/internal/", "/v1/", "/livez", "/readyz", "/metrics", "/generate",
+    "/docs", "/openapi.json",
+)  # fmt: skip
 
 
 def web(studio: Studio, page: Build | None = None) -> ASGIApp:
@@ -52,6 +56,7 @@ def make_api(studio: Studio, place: Page) -> FastAPI:
     native.add_jobs(app, studio, listeners)
     native.add_images(app, studio)
     native.add_choices(app, studio)
+    add_a1111(app, studio, listeners)
     docs.add_docs(app)
     return app
 

@@ -26,6 +26,22 @@ OURS: tuple[tuple[Need, str, str], ...] = (
     ("read", "GET", "/api/v1/images"),
     ("read", "GET HEAD", "/api/v1/images/{id:path} /api/v1/images/{id}/file"),
     ("read", "GET", "/api/v1/models /api/v1/schedulers /api/v1/loras /api/v1/presets"),
+    # AUTOMATIC1111's API
+    ("generate", "POST", "/sdapi/v1/txt2img /sdapi/v1/img2img /sdapi/v1/interrupt /sdapi/v1/skip"),
+    ("generate", "POST", "/sdapi/v1/extra-single-image /sdapi/v1/extra-batch-images /sdapi/v1/png-info"),
+    ("read", "GET", "/sdapi/v1/options /sdapi/v1/progress /sdapi/v1/memory /sdapi/v1/cmd-flags"),
+    ("generate", "POST", "/sdapi/v1/options"),
+    ("read", "GET", "/sdapi/v1/sd-models /sdapi/v1/samplers /sdapi/v1/schedulers /sdapi/v1/upscalers"),
+    ("read", "GET", "/sdapi/v1/loras /sdapi/v1/prompt-styles /sdapi/v1/embeddings /sdapi/v1/hypernetworks"),
+    ("read", "GET", "/sdapi/v1/face-restorers /sdapi/v1/realesrgan-models /sdapi/v1/sd-vae"),
+    ("read", "GET", "/sdapi/v1/sd-modules /sdapi/v1/latent-upscale-modes"),
+    ("read", "GET", "/sdapi/v1/scripts /sdapi/v1/script-info"),
+    ("read", "POST", "/sdapi/v1/refresh-checkpoints /sdapi/v1/refresh-loras"),
+    ("read", "POST", "/sdapi/v1/refresh-vae /sdapi/v1/refresh-embeddings"),
+    ("read", "GET", "/controlnet/version /controlnet/model_list /controlnet/module_list"),
+    ("read", "GET", "/controlnet/control_types /controlnet/settings"),
+    ("generate", "POST", "/controlnet/detect"),
+    ("read", "POST", "/internal/progress"),
 )
 
 # What the page in a browser and the Python client of Gradio ask for; at / and, for the Chinese page, at /zh.

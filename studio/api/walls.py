@@ -24,6 +24,11 @@ from studio.errors import BadRequest, Forbidden, StudioError, TooLarge, Unsuppor
 from studio.settings import Settings
 
 JSON_BYTES = 2**20  # a request is some KB; Gradio's forms stay below too, as pictures go by upload
+# JSON with pictures in it, as base64: a picture of the largest size, and smaller ones beside it.
+WITH_PICTURES = frozenset(
+    f"/sdapi/v1/{name}"
+    for name in ("txt2img", "img2img", "png-info", "extra-single-image", "extra-batch-images")
+) | {"/controlnet/detect"}
 FRAME_BYTES = 64 * 2**10  # what multipart adds around a file
 WEIGHTS_BYTES = 2 * 2**30  # a LoRA dropped on the page
 SLOW = 30.0  # seconds without a byte of a body that has begun
@@ -144,7 +149,7 @@ class Walls:
 
     def limit_of(self, path: str, kind: str) -> int:
         if kind == "application/json":
-            return JSON_BYTES
+            return 2 * self.upload_bytes if path in WITH_PICTURES else JSON_BYTES
         if kind == "multipart/form-data":
             if path == "/api/v1/uploads":
                 return self.upload_bytes
