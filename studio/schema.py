@@ -328,7 +328,8 @@ class WorkerStatus:
     """What the process that holds the models says of itself. Sizes in bytes.
 
     `resident`: (model, bytes) of those in memory. `memory`: of the device, or the process's RSS on a CPU.
-    `rows_per_tick`: mean UNet rows of the last steps.
+    `rows_per_tick`: mean UNet rows of the last steps. `backend`: this machine's; `backends`: what the next
+    picture of each resident model is made with; `measured`: seconds of a step with each row tried.
     """
 
     ready: bool
@@ -338,6 +339,9 @@ class WorkerStatus:
     memory: int = 0
     adapters: tuple[str, ...] = ()
     rows_per_tick: float = 0.0
+    backend: str = ""
+    backends: Mapping[str, str] = field(default_factory=dict)
+    measured: Mapping[str, float] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
 
 

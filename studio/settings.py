@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from pydantic import AliasChoices, Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from studio.catalog import BACKENDS
 from studio.errors import BadRequest
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -33,6 +34,9 @@ class Settings(BaseSettings):
     )
     model: str = Field("pocket", description="Model a request gets when neither it nor its preset names one.")
     device: str = Field("auto", description="auto, cpu, cuda, cuda:1, mps.")
+    backend: str = Field(
+        "auto", description="float32 (exact), bfloat16, openvino; auto = what was fastest at first start."
+    )
     memory: str = Field("", description="For weights and activations, such as 4GiB; empty = what is free.")
     rows: int = Field(8, ge=1, le=64, description="Most UNet rows of one tick.")
     queue: int = Field(500, ge=1, description="Most jobs waiting; one more is answered 429.")
@@ -54,6 +58,13 @@ class Settings(BaseSettings):
         if not isinstance(hosts, str):
             return hosts
         return tuple(host.strip() for host in hosts.split(",") if host.strip())
+
+    @field_validator("backend")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        if name != "auto" and name not in BACKENDS:
+            raise ValueError(f"not one of auto, {', '.join(BACKENDS)}")
+        return name
 
     @property
     def models_dirs(self) -> tuple[Path, ...]:

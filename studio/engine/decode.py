@@ -13,11 +13,14 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from studio.engine.backends import Eager, Networks
 from studio.engine.latents import unscaled
 from studio.engine.memory import ran_out
 from studio.engine.sample import Sample
 from studio.engine.weights import ModelBundle
 from studio.errors import NumericalError, OutOfMemory
+
+PLAIN = ("float32", "float16")  # what a CPU and a GPU do of themselves; others are told with the picture
 
 
 @dataclass(frozen=True)
@@ -54,18 +57,23 @@ class Decoder:
             stream = torch.cuda.stream(self._stream)
             self._stream.wait_event(ready)
         with stream, torch.inference_mode():
-            return finish(sample.latents, sample.bundle, sample.request.upscale)
+            return finish(sample.latents, sample.bundle, sample.request.upscale, sample.networks)
 
 
-def finish(latents: Tensor, bundle: ModelBundle, upscale: float) -> Finished:
-    """`latents` (1, C, h, w). Decodes in tiles if memory runs out, in float32 if values are not finite."""
+def finish(
+    latents: Tensor, bundle: ModelBundle, upscale: float, networks: Networks | None = None
+) -> Finished:
+    """`latents` (1, C, h, w). Decodes in tiles if memory runs out, in float32 if values are not finite.
+
+    `networks`: None = PyTorch's own of `bundle`.
+    """
     started = time.monotonic()
     if not latents.isfinite().all():
         raise NumericalError(
             f"{int((~latents.isfinite()).sum())} of {latents.numel()} latents are not numbers after the run.",
             hint="Use another scheduler, less guidance or lower LoRA weights.",
         )
-    pixels, notes = _decoded(latents, bundle)
+    pixels, notes = _decoded(latents, bundle, networks or Eager(bundle))
     image = Image.fromarray(pixels.movedim(0, -1).numpy())
     if upscale > 1:
         size = (round(image.width * upscale), round(image.height * upscale))
@@ -76,22 +84,26 @@ def finish(latents: Tensor, bundle: ModelBundle, upscale: float) -> Finished:
     return Finished(image.width, image.height, stream.getvalue(), time.monotonic() - started, notes)
 
 
-def _decoded(latents: Tensor, bundle: ModelBundle) -> tuple[Tensor, tuple[str, ...]]:
+def _decoded(latents: Tensor, bundle: ModelBundle, networks: Networks) -> tuple[Tensor, tuple[str, ...]]:
     """uint8 (3, H, W) on the CPU."""
-    notes: tuple[str, ...] = ()
+    notes: tuple[str, ...] = () if networks.name in PLAIN else (networks.name,)
     try:
-        picture = _decode(latents, bundle.vae)
+        picture = networks.decode(unscaled(latents, bundle.vae))[0]
     except Exception as error:
         if not ran_out(error):
             raise
-        picture, notes = _in_tiles(latents, bundle), ("tiled_decode",)
-    if not picture.isfinite().all() and bundle.vae.dtype != torch.float32:
+        picture, notes = _in_tiles(latents, bundle), (*notes, "tiled_decode")
+    if not picture.isfinite().all() and not _exact(bundle, networks):
         picture, notes = _decode(latents, copy.deepcopy(bundle.vae).float()), (*notes, "float32_decode")
     if not picture.isfinite().all():
         raise NumericalError(
             "Decoding gave values that are not numbers, also in float32.", hint="Use another seed."
         )
     return ((picture / 2 + 0.5).clamp(0, 1) * 255).round().byte().cpu(), notes
+
+
+def _exact(bundle: ModelBundle, networks: Networks) -> bool:
+    return networks.name == "float32" and bundle.vae.dtype == torch.float32
 
 
 def _decode(latents: Tensor, vae: object) -> Tensor:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from studio.engine.backends import Call, Networks, Residuals
 from studio.engine.sample import Sample
 from studio.engine.weights import ModelBundle
 
@@ -37,6 +38,10 @@ class Batch:
     @property
     def bundle(self) -> ModelBundle:
         return self.samples[0].bundle
+
+    @property
+    def networks(self) -> Networks:
+        return self.samples[0].networks
 
 
 def batch(samples: Sequence[Sample]) -> Batch:
@@ -90,21 +95,11 @@ def advance(group: Batch) -> Tensor:
     rows = inputs if not group.guided else torch.cat([inputs[: group.guided], inputs])
     moments = moments if not group.guided else torch.cat([moments[: group.guided], moments])
     rows, moments = rows.to(bundle.dtype), moments.to(bundle.device)
-    extra: dict[str, Any] = {}
-    if group.control is not None:
-        extra = _control(group, rows, moments)
+    call = Call(rows, moments, group.text, group.told, group.added, group.loras)
+    residuals = _steered(group, call)
     if group.channels is not None:
-        rows = torch.cat([rows, group.channels], dim=1)
-    with bundle.banks["unet"].weights(group.loras):
-        noise: Tensor = bundle.unet(
-            rows,
-            moments,
-            encoder_hidden_states=group.text,
-            timestep_cond=group.told,
-            added_cond_kwargs=group.added,
-            return_dict=False,
-            **extra,
-        )[0].float()
+        rows = torch.cat([rows, group.channels.to(rows.dtype)], dim=1)
+    noise = group.networks.predict(replace(call, rows=rows, residuals=residuals))
     if not group.guided:
         return noise
     negative, prompt = noise[: group.guided], noise[group.guided :]
@@ -127,19 +122,11 @@ def step(sample: Sample, noise: Tensor, foresee: bool = False) -> None:
         sample.latents = (1 - sample.mask) * kept + sample.mask * sample.latents
 
 
-def _control(group: Batch, rows: Tensor, moments: Tensor) -> dict[str, Any]:
+def _steered(group: Batch, call: Call) -> Residuals | None:
     kind = group.samples[0].request.control
-    assert kind is not None
-    down, middle = group.bundle.controlnets[kind.type](
-        rows,
-        moments,
-        encoder_hidden_states=group.text,
-        controlnet_cond=group.control,
-        conditioning_scale=group.control_scale,
-        added_cond_kwargs=group.added,
-        return_dict=False,
-    )
-    return {"down_block_additional_residuals": down, "mid_block_additional_residual": middle}
+    if group.control is None or group.control_scale is None or kind is None:
+        return None
+    return group.networks.steer(kind.type, call, group.control, group.control_scale)
 
 
 def _foreseen(sample: Sample, noise: Tensor) -> Tensor:

@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 
 from studio.engine import memory, preview, weights
+from studio.engine.backends import choose
+from studio.engine.backends.workshop import Workshop
 from studio.engine.conditions import Conditioner
 from studio.engine.decode import Decoder, Finished
 from studio.engine.denoise import Batch, advance, batch, step
@@ -48,9 +50,11 @@ class Engine:
     def __init__(self, settings: Settings, models: Models) -> None:
         self.settings, self.models = settings, models
         self.device = weights.pick_device(settings.device)
-        self.dtype = weights.pick_dtype(self.device)
+        self.choice = choose(settings, self.device)
+        self.dtype = self.choice.dtype
+        self._workshop = Workshop(settings, self.choice)
         self._residency = Residency(
-            load=lambda name: weights.load(models.get(name), self.device, self.dtype),
+            load=self._load,
             need=lambda name: weights.bytes_needed(models.get(name).folder, self.dtype),
             budget=lambda resident: memory.budget(settings.memory, self.device, resident),
         )
@@ -70,6 +74,12 @@ class Engine:
         """Brings `model` into memory. Raises NotFound, OutOfMemory, EngineError."""
         with self._residency.lease(model):
             pass
+
+    def _load(self, name: str) -> weights.ModelBundle:
+        row = self.models.get(name)
+        bundle = weights.load(row, self.device, self.dtype)
+        self._workshop.take(row, bundle)
+        return bundle
 
     def submit(self, job: str, request: ResolvedRequest, inputs: Mapping[str, bytes]) -> None:
         self._inbox.append(Job(job, request, inputs))
@@ -106,6 +116,9 @@ class Engine:
             ready=any(bundle.name == self.settings.model for bundle in bundles),
             device=str(self.device),
             dtype=str(self.dtype).removeprefix("torch."),
+            backend=self.choice.name,
+            backends={bundle.name: self._workshop.networks(bundle).name for bundle in bundles},
+            measured=self.choice.seconds,
             resident=tuple((bundle.name, bundle.bytes) for bundle in bundles),
             memory=memory.used(self.device),
             adapters=self._conditioner.adapters(bundles),
@@ -114,6 +127,7 @@ class Engine:
         )
 
     def close(self) -> None:
+        self._workshop.close()
         self._decoder.close()
 
     # --- jobs in and out ---
@@ -145,6 +159,7 @@ class Engine:
             except Exception as error:
                 self._end(job, Failed(_explained(error, self.device).as_dict()))
                 continue
+            job.networks = self._workshop.networks(job.bundle)
             self._waiting.remove(job)
             self._running[job.id] = job
             job.inputs = {}  # read; a long job need not hold megabytes of uploads

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 
+from studio.engine.backends import Networks
 from studio.engine.sample import Conditions, Sample, begin, performed_steps
 from studio.engine.weights import ModelBundle
 from studio.errors import StudioError
@@ -24,6 +25,7 @@ class Job:
     inputs: Mapping[str, bytes]
     leases: ExitStack = field(default_factory=ExitStack)
     bundle: ModelBundle | None = None
+    networks: Networks | None = None
     conditions: Conditions | None = None
     samples: list[Sample] = field(default_factory=list)
     begun: int = 0
@@ -40,7 +42,9 @@ class Job:
         """Begins pictures until `room` samples are in flight, not all of a long job at once."""
         assert self.bundle is not None and self.conditions is not None
         while self.begun < self.request.count and len(self.samples) < room:
-            sample = begin(self.id, self.begun, self.request, self.bundle, self.conditions)
+            sample = begin(
+                self.id, self.begun, self.request, self.bundle, self.conditions, self.networks
+            )
             self.samples.append(sample)
             self.begun += 1
             self.calls_each = len(sample.times)

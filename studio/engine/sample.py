@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from studio.engine.backends import Eager, Networks
 from studio.engine.latents import draw, scaled
 from studio.engine.schedulers import make_scheduler, step_options
 from studio.engine.text import TextRows
@@ -45,13 +46,17 @@ class Conditions:
 
 @dataclass(eq=False)
 class Sample:
-    """`latents`: (1, C, h, w) float32. `moments`: the scheduler's times as floats, one a UNet call."""
+    """`latents`: (1, C, h, w) float32. `moments`: the scheduler's times as floats, one a UNet call.
+
+    `networks`: stays the same from first step to decoding, whatever is made ready meanwhile.
+    """
 
     job: str
     index: int
     seed: int
     request: ResolvedRequest
     bundle: ModelBundle
+    networks: Networks
     conditions: Conditions
     scheduler: Any
     times: tuple[Tensor, ...]
@@ -93,7 +98,8 @@ class Sample:
     def key(self) -> tuple[Any, ...]:
         """Samples with equal keys fit into one UNet call. A control that is off for now counts as none."""
         control = self.request.control.type if self.request.control and self.control_scale else ""
-        return self.bundle.name, tuple(self.latents.shape), len(self.conditions.prompt.embeds), control
+        tokens = len(self.conditions.prompt.embeds)
+        return self.bundle.name, tuple(self.latents.shape), tokens, control, self.networks.name
 
 
 def seed_of(request: ResolvedRequest, index: int) -> int:
@@ -108,9 +114,17 @@ def performed_steps(request: ResolvedRequest) -> int:
 
 
 def begin(
-    job: str, index: int, request: ResolvedRequest, bundle: ModelBundle, conditions: Conditions
+    job: str,
+    index: int,
+    request: ResolvedRequest,
+    bundle: ModelBundle,
+    conditions: Conditions,
+    networks: Networks | None = None,
 ) -> Sample:
-    """Picture `index` of a job before its first step. Draws what a diffusers pipeline draws, in its order."""
+    """Picture `index` of a job before its first step. Draws what a diffusers pipeline draws, in its order.
+
+    `networks`: None = PyTorch's own of `bundle`.
+    """
     seed = seed_of(request, index)
     generator = torch.Generator("cpu").manual_seed(seed)
     scheduler = make_scheduler(request.scheduler, bundle.scheduler_config)
@@ -127,6 +141,7 @@ def begin(
         seed=seed,
         request=request,
         bundle=bundle,
+        networks=networks or Eager(bundle),
         conditions=conditions,
         scheduler=scheduler,
         times=times,

@@ -186,7 +186,12 @@ def _network(folder: Path, device: torch.device, dtype: torch.dtype) -> Any:
 
 
 def _dtype_of(name: str, folder: Path, dtype: torch.dtype) -> torch.dtype:
-    """SDXL's own VAE overflows in float16; its config says so, and so do those where it is not true."""
+    """SDXL's own VAE overflows in float16; its config says so, and so do those where it is not true.
+
+    Text stays float32 beside bfloat16 networks: it is read once a prompt, and it steers every step.
+    """
+    if dtype == torch.bfloat16 and name.startswith("text"):
+        return torch.float32
     upcast = name == "vae" and dtype == torch.float16 and (folder / "text_encoder_2").is_dir()
     return (
         torch.float32 if upcast and _json(folder / name / "config.json").get("force_upcast", True) else dtype

@@ -76,14 +76,14 @@ def ask(**fields: object) -> ResolvedRequest:
 class Bench:
     """Models loaded once; final latents of requests, alone or side by side."""
 
-    def __init__(self, shelf: Shelf) -> None:
-        self.shelf = shelf
+    def __init__(self, shelf: Shelf, dtype: torch.dtype = torch.float32) -> None:
+        self.shelf, self.dtype = shelf, dtype
         self.conditioner = Conditioner(shelf)  # type: ignore[arg-type]
         self.bundles: dict[str, weights.ModelBundle] = {}
 
     def bundle(self, name: str) -> weights.ModelBundle:
         if name not in self.bundles:
-            self.bundles[name] = weights.load(self.shelf.get(name), torch.device("cpu"), torch.float32)
+            self.bundles[name] = weights.load(self.shelf.get(name), torch.device("cpu"), self.dtype)
         return self.bundles[name]
 
     def sample(
