@@ -35,6 +35,8 @@ class Person:
 LOCAL = Person("local", frozenset(SCOPES))  # the command line, and everybody where nobody has to sign in
 NOBODY = Person("", frozenset())  # owns nothing, sees nothing
 
+IN_SCOPE = "studio.person"  # where the walls also put who asks: into the request's ASGI scope
+
 # A context variable and no argument: a route that forgot to hand the person on would show everybody's rows.
 speaker: ContextVar[Person] = ContextVar("speaker", default=LOCAL)
 

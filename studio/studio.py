@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from studio import __version__, edges, infotext, presets, prompt, uploads
+from studio.accounts import Accounts
 from studio.catalog import CONTROLS, SCHEDULERS
 from studio.errors import BadRequest, NotFound
 from studio.executors import Executor, make_executor
@@ -49,7 +50,7 @@ class Studio:
     ) -> None:
         self.settings, self.models, self.presets = settings, models, presets
         self.library, self.executor = library, executor
-        self._database = database
+        self._database, self.accounts = database, Accounts(database)
         self.jobs = Jobs(settings, database, library, executor, infotext.stamp, self._inputs)
 
     @classmethod

@@ -31,7 +31,7 @@ def book(file: Path) -> Iterator[Accounts]:
 def test_a_user_signs_in_with_the_right_password_only(book: Accounts) -> None:
     assert not book.any()
     book.add_user("Anna", WORD)
-    assert book.any() and [row.name for row in book.users()] == ["Anna"]
+    assert book.any() and [row.name for row in book.list_users()] == ["Anna"]
     token = book.sign_in("anna", WORD)
     assert token is not None
     person = book.of_session(token)
@@ -110,7 +110,7 @@ def test_a_key_opens_what_its_scopes_say_until_it_is_revoked(book: Accounts) -> 
     for wrong in (key[:-1] + ("A" if key[-1] != "A" else "B"), key + "x", "bsk_", "", "ключ"):
         assert book.of_key(wrong) is None
     book.revoke_key("ci")
-    assert book.of_key(key) is None and book.keys() == []
+    assert book.of_key(key) is None and book.list_keys() == []
     with pytest.raises(NotFound):
         book.revoke_key("ci")
 

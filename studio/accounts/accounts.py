@@ -76,7 +76,7 @@ class Accounts:
             connection.execute(insert(users).values(row | {"password": hashed}))
         return UserRow(name, admin, float(str(row["created"])))
 
-    def users(self) -> list[UserRow]:
+    def list_users(self) -> list[UserRow]:
         with self._database.read() as connection:
             rows = connection.execute(select(users).order_by(users.c.folded)).all()
         return [UserRow(row.name, bool(row.admin), row.created) for row in rows]
@@ -98,7 +98,7 @@ class Accounts:
             connection.execute(delete(sessions).where(sessions.c.user == mine))
 
     def _known(self, name: str) -> UserRow:
-        for row in self.users():
+        for row in self.list_users():
             if row.name.casefold() == name.casefold():
                 return row
         raise NotFound(f"No user {name[:80]!r}.", hint="See: studio users list.", code="user_not_found")
@@ -169,7 +169,7 @@ class Accounts:
             )
         return row, f"bsk_{id}_{secret}"
 
-    def keys(self) -> list[KeyRow]:
+    def list_keys(self) -> list[KeyRow]:
         with self._database.read() as connection:
             rows = connection.execute(select(keys).order_by(keys.c.created)).all()
             names = {row.folded: row.name for row in connection.execute(select(users))}

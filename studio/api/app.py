@@ -9,28 +9,30 @@ from importlib.metadata import PackageNotFoundError, version
 from fastapi import FastAPI
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from studio.api import docs, errors, health, native
+from studio.api import docs, errors, health, login, native
 from studio.api.a1111 import add_a1111
 from studio.api.page import Build, Page
+from studio.api.sign_in import SignIn
 from studio.api.stream import Listeners
 from studio.api.walls import Walls
 from studio.studio import Studio
 
 OURS = (
     "/api/", "/sdapi/", "/controlnet/", "/internal/", "/v1/", "/livez", "/readyz", "/metrics", "/generate",
-    "/docs", "/openapi.json",
+    "/docs", "/openapi.json", "/login", "/logout",
 )  # fmt: skip
 
 
 def web(studio: Studio, page: Build | None = None) -> ASGIApp:
     """`page` makes the page's app; called in a thread once the server answers. None: the API alone."""
-    return Walls(unwalled(studio, page), studio.settings)
+    sign_in = SignIn(studio.accounts, studio.settings)
+    return Walls(unwalled(studio, page, sign_in), studio.settings, sign_in)
 
 
-def unwalled(studio: Studio, page: Build | None = None) -> ASGIApp:
+def unwalled(studio: Studio, page: Build | None = None, sign_in: SignIn | None = None) -> ASGIApp:
     """The app before the walls stand around it. For tests of the walls; never serve it."""
     place = Page(page)
-    api = make_api(studio, place)
+    api = make_api(studio, place, sign_in or SignIn(studio.accounts, studio.settings))
 
     async def split(scope: Scope, receive: Receive, send: Send) -> None:
         ours = scope["type"] == "lifespan" or scope["path"].startswith(OURS) or page is None
@@ -39,7 +41,7 @@ def unwalled(studio: Studio, page: Build | None = None) -> ASGIApp:
     return split
 
 
-def make_api(studio: Studio, place: Page) -> FastAPI:
+def make_api(studio: Studio, place: Page, sign_in: SignIn) -> FastAPI:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         async with place.running():
@@ -53,6 +55,7 @@ def make_api(studio: Studio, place: Page) -> FastAPI:
     errors.install(app)
     listeners = Listeners()
     health.add_health(app, studio, lambda: place.problem)
+    login.add_login(app, sign_in)
     native.add_jobs(app, studio, listeners)
     native.add_images(app, studio)
     native.add_choices(app, studio)

@@ -16,6 +16,9 @@ Need = Literal["open", "read", "generate", "admin"]  # open: nobody has to sign 
 # (what it needs, methods, addresses): {name} is one part of an address, {name:path} the rest of it.
 OURS: tuple[tuple[Need, str, str], ...] = (
     ("open", "GET HEAD", "/livez /readyz"),
+    ("open", "GET POST", "/login"),
+    ("open", "POST", "/logout"),
+    ("read", "GET", "/api/v1/me"),
     ("read", "GET", "/metrics"),
     ("read", "GET", "/docs"),
     ("read", "GET HEAD", "/openapi.json"),

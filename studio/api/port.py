@@ -8,6 +8,7 @@ import ipaddress
 import socket
 import sys
 from collections.abc import Sequence
+from contextlib import closing
 
 from studio.errors import StudioError
 from studio.settings import Settings, read_settings
@@ -31,7 +32,8 @@ def read_options(arguments: Sequence[str]) -> Settings:
     if asked.pop("share"):
         raise CannotStart(
             "--share would hand the whole studio to everybody who has the link, so it does not exist here.",
-            hint="Start without it. A review room for clients, with chosen pictures only, is to come.",
+            hint="Start without it. To show chosen pictures to a client: studio review share IMAGE_ID, or "
+            "Share on the page's Library tab; that review room has nothing else in it, and its link ends.",
             code="no_share",
         )
     settings = read_settings(**asked)
@@ -40,15 +42,25 @@ def read_options(arguments: Sequence[str]) -> Settings:
 
 
 def check_bind(settings: Settings) -> None:
-    """Raises CannotStart for an address that others can reach: nobody would ask them who they are."""
-    if settings.insecure_lan or is_loopback(settings.host):
+    """Raises CannotStart for an address that others can reach while nobody could sign in there."""
+    if settings.insecure_lan or is_loopback(settings.host) or can_sign_in(settings):
         return
     raise CannotStart(
-        f"{settings.host} can be reached by others, and the studio has no sign-in yet.",
-        hint="Start it with HOST=127.0.0.1 and come through an SSH tunnel (ssh -L 7860:127.0.0.1:7860 HOST) "
-        "or a reverse proxy with authentication; or set STUDIO_INSECURE_LAN=1 to let everybody in.",
+        f"{settings.host} can be reached by others, and nobody has an account here yet.",
+        hint="Add a user: studio users add NAME. Or start it with HOST=127.0.0.1 and come through an SSH "
+        "tunnel (ssh -L 7860:127.0.0.1:7860 HOST); or set STUDIO_INSECURE_LAN=1 to let everybody in.",
         code="not_loopback",
     )
+
+
+def can_sign_in(settings: Settings) -> bool:
+    # Imported here: on this machine alone, as it is mostly started, the port is taken half a second sooner.
+    from studio.accounts import Accounts
+    from studio.library import Database
+
+    settings.home.mkdir(parents=True, exist_ok=True)
+    with closing(Database(settings.home / "studio.db", settings.database_url)) as database:
+        return Accounts(database).any()
 
 
 def is_loopback(host: str) -> bool:

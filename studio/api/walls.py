@@ -20,7 +20,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from studio.api.errors import MethodNotAllowed, unknown_route, wrong_method
 from studio.api.gates import find, gates
+from studio.api.login import TARGETS
+from studio.api.sign_in import SignIn, SignInNeeded
 from studio.errors import BadRequest, Forbidden, StudioError, TooLarge, UnsupportedMedia
+from studio.people import IN_SCOPE, LOCAL, NOBODY, Person, speaking
 from studio.settings import Settings
 
 JSON_BYTES = 2**20  # a request is some KB; Gradio's forms stay below too, as pictures go by upload
@@ -29,6 +32,8 @@ WITH_PICTURES = frozenset(
     f"/sdapi/v1/{name}"
     for name in ("txt2img", "img2img", "png-info", "extra-single-image", "extra-batch-images")
 ) | {"/controlnet/detect"}
+FORMS = {"/login", "/logout"}  # plain HTML; every other body is JSON or a file
+FORM_BYTES = 4096
 FRAME_BYTES = 64 * 2**10  # what multipart adds around a file
 WEIGHTS_BYTES = 2 * 2**30  # a LoRA dropped on the page
 SLOW = 30.0  # seconds without a byte of a body that has begun
@@ -65,10 +70,13 @@ class SlowBody(StudioError):
 
 
 class Walls:
-    """ASGI middleware. `settings` gives the host names and the size of a picture upload."""
+    """ASGI middleware. `settings` gives the host names and the size of a picture upload.
 
-    def __init__(self, app: ASGIApp, settings: Settings) -> None:
-        self.app = app
+    `sign_in` None: everybody who gets this far is the studio's owner.
+    """
+
+    def __init__(self, app: ASGIApp, settings: Settings, sign_in: SignIn | None) -> None:
+        self.app, self.sign_in = app, sign_in
         self.extra = frozenset(name.lower() for name in settings.allowed_hosts)
         self.hosts = self.extra | {"localhost", "127.0.0.1", "[::1]", bracketed(settings.host.lower())}
         self.any_address = settings.host in ("0.0.0.0", "::")
@@ -87,12 +95,15 @@ class Walls:
             if scope["method"] not in SAFE or "access-control-request-method" in headers:
                 self.check_origin(headers)
             check_ranges(headers)
-            self.check_address(scope)
+            person = await self.check_address(scope, headers)
             limit = self.check_body(scope, headers)
+        except SignInNeeded as error:
+            return await (guarded.send_to_login(scope) if is_visit(scope, headers) else guarded.refuse(error))
         except StudioError as error:
             return await guarded.refuse(error)
         try:
-            await self.app(scope, _Body(receive, guarded, limit), guarded)
+            with speaking(person):
+                await self.app({**scope, IN_SCOPE: person}, _Body(receive, guarded, limit), guarded)
         except ClientDisconnect:  # the sender hung up in the middle of a body, or was refused there
             return
 
@@ -128,13 +139,28 @@ class Walls:
             return False
         return parts.netloc.lower() == host.lower() or (parts.hostname or "") in self.extra
 
-    def check_address(self, scope: Scope) -> None:
-        """Raises NotFound for an address that gates.py does not name, whatever lies behind it."""
+    async def check_address(self, scope: Scope, headers: Mapping[str, str]) -> Person:
+        """Who asks. Raises SignInNeeded, WrongKey; NotFound for an address that gates.py does not name,
+        whatever lies behind it; Forbidden for one that a key's scopes do not cover.
+        """
         needs = find(self.gates, scope["path"])
+        need = needs.get(scope["method"])
+        person: Person | None = LOCAL if self.sign_in is None else NOBODY
+        if self.sign_in is not None and need != "open":
+            person = await self.sign_in.person(headers)
+        if person is None:
+            raise SignInNeeded(
+                "Sign in first.", hint="At /login, or send a key as Authorization: Bearer KEY."
+            )
         if not needs:
             raise unknown_route()
-        if scope["method"] not in needs:
+        if need is None:
             raise wrong_method(", ".join(sorted(needs)))
+        if need != "open" and not person.may(need):
+            raise Forbidden(
+                f"This needs the scope {need}.", hint="Ask for a key that has it.", code="scope_missing"
+            )
+        return person
 
     def check_body(self, scope: Scope, headers: Mapping[str, str]) -> int:
         """The most bytes this request may send. Raises UnsupportedMedia, TooLarge."""
@@ -150,6 +176,8 @@ class Walls:
     def limit_of(self, path: str, kind: str) -> int:
         if kind == "application/json":
             return 2 * self.upload_bytes if path in WITH_PICTURES else JSON_BYTES
+        if kind == "application/x-www-form-urlencoded" and path in FORMS:
+            return FORM_BYTES
         if kind == "multipart/form-data":
             if path == "/api/v1/uploads":
                 return self.upload_bytes
@@ -182,9 +210,20 @@ class _Answer:
         headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
         if isinstance(error, MethodNotAllowed):
             headers.append((b"allow", error.allowed.encode()))
+        if error.status == 401:
+            headers.append((b"www-authenticate", b"Bearer"))
         await self({"type": "http.response.start", "status": error.status, "headers": headers})
         await self({"type": "http.response.body", "body": body})
         self.refused = True
+
+    async def send_to_login(self, scope: Scope) -> None:
+        headers = [
+            (b"location", f"/login?next={scope['path']}".encode()),
+            (b"cache-control", b"no-store"),
+            (b"content-length", b"0"),
+        ]
+        await self({"type": "http.response.start", "status": 303, "headers": headers})
+        await self({"type": "http.response.body", "body": b""})
 
 
 class _Body:
@@ -243,6 +282,11 @@ def is_address(name: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def is_visit(scope: Scope, headers: Mapping[str, str]) -> bool:
+    """A person with a browser, who opens a page."""
+    return scope["method"] == "GET" and scope["path"] in TARGETS and "text/html" in headers.get("accept", "")
 
 
 def check_ranges(headers: Mapping[str, str]) -> None:

@@ -9,14 +9,16 @@ import typer
 
 from studio.cli.doctor import doctor
 from studio.cli.generate import generate
+from studio.cli.keys import keys
 from studio.cli.loras import loras
 from studio.cli.models import models
 from studio.cli.presets import presets
 from studio.cli.serve import serve
+from studio.cli.users import users
 from studio.errors import StudioError
 
 VERBS = (serve, generate, presets, doctor)
-GROUPS = {"models": models, "loras": loras}
+GROUPS = {"models": models, "loras": loras, "users": users, "keys": keys}
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None,

@@ -20,6 +20,7 @@ from studio.ui.form import COUNTS, Page, asked_by, default_model, examples, size
 from studio.ui.html import Markup, element
 from studio.ui.parts import ASSETS, script
 from studio.ui.run import AT_ONCE, QUIET, Updates
+from studio.ui.speaking import wire_speaker
 from studio.ui.text import LANGUAGES, Text
 from studio.ui.theme import theme
 
@@ -71,6 +72,7 @@ def build(studio: Studio, language: str = "en") -> Any:
         for row in TABS:
             row.wire(page)
         wire_preset(blocks, page)
+    wire_speaker(blocks)
     blocks.queue(default_concurrency_limit=WIDE)
     return blocks
 

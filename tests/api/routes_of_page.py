@@ -37,13 +37,14 @@ def main(home: Path) -> None:
 
     from studio.api.app import make_api
     from studio.api.page import Page
+    from studio.api.sign_in import SignIn
     from studio.settings import Settings
     from studio.studio import Studio
     from studio.ui import mount
 
     with closing(Studio.open(Settings(home=home, executor="fake"))) as studio:
         page = mount(FastAPI(openapi_url=None), studio)
-        ours = list(routes_of(make_api(studio, Page(None)).routes))
+        ours = list(routes_of(make_api(studio, Page(None), SignIn(studio.accounts, studio.settings)).routes))
         sys.stdout.write(json.dumps({"ours": ours, "page": list(routes_of(page.routes))}))
 
 

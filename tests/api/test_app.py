@@ -17,8 +17,10 @@ import httpx
 import pytest
 from serving import make_model, refused
 
+from studio.accounts import Accounts
 from studio.api.port import CannotStart, check_bind, read_options, taken
 from studio.errors import BadRequest
+from studio.library import Database
 from studio.settings import ROOT, Settings
 
 
@@ -116,14 +118,23 @@ def test_share_is_refused_with_the_way_to_go(tmp_path: Path) -> None:
     assert done.returncode == 2 and "review room" in done.stderr and "Traceback" not in done.stderr
 
 
-def test_an_address_that_others_reach_needs_a_word() -> None:
-    for host in ("0.0.0.0", "192.168.1.5", "::", "studio.lan"):
+def test_an_address_that_others_reach_needs_somebody_who_can_sign_in(tmp_path: Path) -> None:
+    hosts = ("0.0.0.0", "192.168.1.5", "::", "studio.lan")
+    for host in hosts:
         with pytest.raises(CannotStart) as refusal:
-            check_bind(Settings(host=host))
-        assert "SSH tunnel" in refusal.value.hint and "STUDIO_INSECURE_LAN=1" in refusal.value.hint
-        check_bind(Settings(host=host, insecure_lan=True))
-    for host in ("127.0.0.1", "127.0.0.9", "::1", "localhost"):
-        check_bind(Settings(host=host))
+            check_bind(Settings(host=host, home=tmp_path))
+        for way in ("studio users add", "SSH tunnel", "STUDIO_INSECURE_LAN=1"):
+            assert way in refusal.value.hint
+        check_bind(Settings(host=host, home=tmp_path, insecure_lan=True))
+    with closing(Database(tmp_path / "studio.db")) as database:
+        Accounts(database).add_key("ci", ["read"])
+    for host in (*hosts, "127.0.0.1", "127.0.0.9", "::1", "localhost"):
+        check_bind(Settings(host=host, home=tmp_path))
+
+
+def test_others_are_refused_before_anything_starts(tmp_path: Path) -> None:
+    done = run(tmp_path, "--host", "0.0.0.0", PORT="0")
+    assert done.returncode == 2 and "studio users add" in done.stderr and "Traceback" not in done.stderr
 
 
 def test_the_command_line_wins_over_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -83,7 +83,7 @@ def unnamed(routes: Iterable[Route]) -> set[Route]:
 
 
 def test_whatever_can_be_reached_is_named(settings: Settings, every_route: set[Route]) -> None:
-    assert not unnamed(reached(lambda app: Walls(app, settings), every_route))
+    assert not unnamed(reached(lambda app: Walls(app, settings, None), every_route))
 
 
 def test_without_the_wall_dozens_of_routes_are_open(every_route: set[Route]) -> None:
@@ -92,13 +92,13 @@ def test_without_the_wall_dozens_of_routes_are_open(every_route: set[Route]) -> 
 
 
 def test_gradios_dangerous_routes_are_shut(settings: Settings) -> None:
-    assert not reached(lambda app: Walls(app, settings), DANGEROUS)
+    assert not reached(lambda app: Walls(app, settings, None), DANGEROUS)
     assert reached(lambda app: app, DANGEROUS) == DANGEROUS
 
 
 def test_a_row_too_broad_is_found(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     broad = gates.make_gates([("open", "GET POST", "/{all:path}")])
-    walls = Walls(_nothing, settings)
+    walls = Walls(_nothing, settings, None)
     monkeypatch.setattr(walls, "gates", broad)
 
     def around(app: ASGIApp) -> ASGIApp:
@@ -110,7 +110,7 @@ def test_a_row_too_broad_is_found(settings: Settings, monkeypatch: pytest.Monkey
 
 def test_every_route_of_ours_has_a_row(settings: Settings, routes: dict[str, set[Route]]) -> None:
     """One without is dead: its author meets it here. Give it a row in studio/api/gates.py."""
-    lost = routes["ours"] - reached(lambda app: Walls(app, settings), routes["ours"])
+    lost = routes["ours"] - reached(lambda app: Walls(app, settings, None), routes["ours"])
     assert not lost
 
 

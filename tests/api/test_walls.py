@@ -85,7 +85,7 @@ def test_our_own_page_may_change_things(client: httpx.Client) -> None:
 def test_a_name_that_was_set_is_ours_behind_a_proxy(studio: Studio) -> None:
     settings = studio.settings.model_copy(update={"allowed_hosts": ("studio.lan",)})
     with (
-        served(Walls(unwalled(studio), settings), settings) as address,
+        served(Walls(unwalled(studio), settings, None), settings) as address,
         httpx.Client(base_url=address) as client,
     ):
         assert client.get("/livez", headers={"host": "studio.lan"}).status_code == 200
@@ -112,7 +112,7 @@ async def reflecting(scope: object, receive: object, send: object) -> None:
 
 
 def test_no_answer_lets_another_origin_read_it(settings: Settings) -> None:
-    for app, let in ((reflecting, True), (Walls(reflecting, settings), False)):
+    for app, let in ((reflecting, True), (Walls(reflecting, settings, None), False)):
         with served(app, settings) as address:
             answer = httpx.get(address, headers={"origin": FOREIGN})
             assert answer.status_code == 200
@@ -138,7 +138,7 @@ def test_a_websocket_is_closed(settings: Settings) -> None:
     async def receive() -> Message:
         return {"type": "websocket.connect"}
 
-    asyncio.run(Walls(reflecting, settings)({"type": "websocket", "headers": []}, receive, send))
+    asyncio.run(Walls(reflecting, settings, None)({"type": "websocket", "headers": []}, receive, send))
     assert [message["type"] for message in sent] == ["websocket.close"]
 
 
