@@ -11,6 +11,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from studio.api import docs, errors, health, login, native
 from studio.api.a1111 import add_a1111
+from studio.api.openai import add_openai
 from studio.api.page import Build, Page
 from studio.api.sign_in import SignIn
 from studio.api.stream import Listeners
@@ -60,6 +61,7 @@ def make_api(studio: Studio, place: Page, sign_in: SignIn) -> FastAPI:
     native.add_images(app, studio)
     native.add_choices(app, studio)
     add_a1111(app, studio, listeners)
+    add_openai(app, studio, listeners)
     docs.add_docs(app)
     return app
 

@@ -45,6 +45,9 @@ OURS: tuple[tuple[Need, str, str], ...] = (
     ("read", "GET", "/controlnet/control_types /controlnet/settings"),
     ("generate", "POST", "/controlnet/detect"),
     ("read", "POST", "/internal/progress"),
+    # OpenAI's images API
+    ("generate", "POST", "/v1/images/generations /v1/images/edits"),
+    ("read", "GET", "/v1/models /v1/models/{id:path}"),
 )
 
 # What the page in a browser and the Python client of Gradio ask for; at / and, for the Chinese page, at /zh.

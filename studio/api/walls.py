@@ -181,6 +181,8 @@ class Walls:
         if kind == "multipart/form-data":
             if path == "/api/v1/uploads":
                 return self.upload_bytes
+            if path == "/v1/images/edits":  # a picture and its mask
+                return 2 * self.upload_bytes
             if path.endswith("/gradio_api/upload"):
                 return WEIGHTS_BYTES
         raise UnsupportedMedia(

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Iterator
 from contextlib import closing
+from io import BytesIO
 from typing import Any
 
 import numpy as np
+import openai
 import pytest
 import webuiapi
 from PIL import Image
@@ -49,3 +52,14 @@ def test_a1111s_client_gets_the_colours_it_asks_for(address: str) -> None:
         ).image
     assert middle(first)[0] > middle(first)[2] + 40 and corner(first)[2] > corner(first)[0] + 40
     assert middle(again)[1] > middle(again)[0] + 20
+
+
+def test_openais_client_gets_the_colours_it_asks_for(address: str) -> None:
+    asked: Any = {"model": "pocket", "extra_body": {"seed": 2, "steps": 14}}
+    with openai.OpenAI(base_url=f"{address}/v1", api_key="none", max_retries=0) as ai:
+        *rough, done = ai.images.generate(
+            prompt="a red mug on a blue background", stream=True, partial_images=2, **asked
+        )
+    image = Image.open(BytesIO(base64.b64decode(done.b64_json)))
+    assert middle(image)[0] > middle(image)[2] + 40 and corner(image)[2] > corner(image)[0] + 40
+    assert rough and Image.open(BytesIO(base64.b64decode(rough[-1].b64_json))).size == image.size
