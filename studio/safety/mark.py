@@ -28,6 +28,7 @@ BLUR = 6.0  # px; what is smoother is not looked at
 ROUNDS = 3  # the clip makes the detector non-linear, so the embedder looks again
 PEAKS = 6  # shifts tried for each scale
 SCALES = (0.5, 2.05)
+SMALLEST = 96  # px of the shorter side: three quarters of a tile
 LOOK = 640  # px; 25 tiles from the middle are enough to read, and the rest would only cost time
 SIDE_STEP = 64  # px; pictures are made with sides that are multiples of this, which tells what resizing did
 SEED = 20261121  # of the carriers: changing it makes all marks made before unreadable
@@ -85,7 +86,7 @@ class Marker:
         luma = _luma(_middle(picture))
         for scale in scales:
             height, width = (round(side * scale) for side in luma.shape)
-            if min(height, width) < 0.75 * TILE:
+            if min(height, width) < SMALLEST:
                 continue
             method = cv2.INTER_CUBIC if scale > 1 else cv2.INTER_AREA
             back = luma if scale == 1 else cv2.resize(luma, (width, height), interpolation=method)
