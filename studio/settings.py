@@ -48,11 +48,22 @@ class Settings(BaseSettings):
     insecure_lan: bool = Field(
         False, description="Listen on an address that others can reach, though nobody has to sign in."
     )
+    review_host: str = Field("127.0.0.1", description="Address the clients' review room listens on.")
+    review_port: int = Field(7870, ge=0, le=65535, description="Its port; the next free one when it is taken.")
+    review_url: str = Field("", description="How clients reach the room, where a proxy of yours leads there.")
+    review_names: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="Host names the room answers to besides localhost and its tunnels' names."
+    )
+    review_ssh: str = Field("", description="USER@SERVER[:PORT] for SSH tunnels to the room.")
+    review_ssh_port: int = Field(7870, ge=0, le=65535, description="Port on that server that leads to it.")
+    review_ssh_url: str = Field("", description="How clients reach that port; empty = http://SERVER:PORT.")
+    review_ssh_key: str = Field("", description="Private key file for it; empty = the user's own keys.")
+    review_known_hosts: str = Field("", description="File with that server's key; empty = the user's own.")
     executor: str = Field(
         "local", description="local (worker process), inline (this process), fake (no model)."
     )
 
-    @field_validator("allowed_hosts", mode="before")
+    @field_validator("allowed_hosts", "review_names", mode="before")
     @classmethod
     def _split(cls, hosts: Any) -> Any:
         if not isinstance(hosts, str):

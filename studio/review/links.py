@@ -1,0 +1,284 @@
+"""The studio's side of the room: making links, ending them, hearing what clients said."""
+
+from __future__ import annotations
+
+import json
+import re
+import secrets
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from studio.errors import BadRequest, Conflict, NotFound
+from studio.library.files import write_whole
+from studio.review import copies, keys
+from studio.review.store import Copy, Download, Link, Said, Store, say, verdicts
+
+DAY = 24 * 3600.0
+LONGEST = 30 * DAY
+KEPT = 30 * DAY  # after its end a link can still be extended; then its pictures are erased
+UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": DAY, "w": 7 * DAY}
+State = Literal["live", "expired", "revoked"]
+Tunnels = Literal["gradio", "ssh"]
+
+
+class ShareRequest(BaseModel):
+    """`images`: library ids, in the order they are shown. `expires`: seconds from now."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    images: tuple[str, ...] = Field(min_length=1, max_length=100, strict=False)
+    title: str = Field("", max_length=120)
+    note: str = Field("", max_length=2_000)
+    expires: float = Field(7 * DAY, ge=1, le=LONGEST, strict=False, description="seconds from now, or 1h, 7d")
+    pin: str | None = Field(None, min_length=4, max_length=64)
+    download: Download = "none"
+    views: int | None = Field(None, ge=1, le=5_000, description="most visitors")
+    preset: str | None = Field(None, max_length=64, description="whose colours the room wears")
+    tunnel: Tunnels | None = None
+
+    @field_validator("expires", mode="before")
+    @classmethod
+    def _span(cls, value: Any) -> Any:
+        return span(value) if isinstance(value, str) else value
+
+    @field_validator("images")
+    @classmethod
+    def _once(cls, ids: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(ids))
+
+
+def span(text: str) -> float:
+    """Seconds of '90s', '30m', '1h', '7d', '2w', or of a plain number of seconds. Raises ValueError."""
+    found = re.fullmatch(r"(\d{1,9}(?:\.\d{1,3})?)([smhdw]?)", text.strip().lower())
+    if found is None:
+        raise ValueError("write a time such as 30m, 1h or 7d")
+    return float(found[1]) * UNITS[found[2] or "s"]
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """A picture for a link. `group`: pictures of one group are versions of each other."""
+
+    source: str
+    data: bytes
+    group: str
+
+
+@dataclass(frozen=True)
+class LinkView:
+    """A link as the studio shows it. `url`: '' once it has ended. Times: UTC, s since 1970; None: never."""
+
+    id: str
+    url: str
+    title: str
+    note: str
+    state: State
+    created: float
+    expires: float
+    pin: bool
+    download: Download
+    views: int | None
+    viewers: int
+    last_visit: float | None
+    images: tuple[str, ...]
+    approved: int
+    rejected: int
+    comments: int
+    tunnel: str | None
+    tunnel_state: str = ""
+    tunnel_problem: str = ""
+
+
+@dataclass
+class Verdict:
+    """What clients think of one picture of the library, over all its links."""
+
+    approved: list[str] = field(default_factory=list)
+    rejected: list[str] = field(default_factory=list)
+    comments: int = 0
+    last: int = 0
+
+    @property
+    def state(self) -> str:
+        if self.rejected:
+            return "rejected"
+        return "approved" if self.approved else "commented" if self.comments else ""
+
+
+class Links:
+    """`folder`: the room's; made at the first link. `key_file` lies outside: the room never reads it."""
+
+    def __init__(self, folder: Path, key_file: Path) -> None:
+        self.folder, self._key_file = folder, key_file
+        self._store: Store | None = None
+
+    def close(self) -> None:
+        if self._store is not None:
+            self._store.close()
+
+    def begun(self) -> bool:
+        """Whether there ever was a link."""
+        return self.folder.is_dir()
+
+    @property
+    def store(self) -> Store:
+        if self._store is None:
+            self._store = Store(self.folder)
+        return self._store
+
+    def token(self, link: str) -> str:
+        return keys.derive(keys.read_key(self._key_file), "link", link)
+
+    def seal(self, link: str) -> str:
+        """What a feedback file of the link's offline package must carry."""
+        return keys.derive(keys.read_key(self._key_file), "package", link)
+
+    # --- making and ending ---
+
+    def share(self, request: ShareRequest, chosen: Sequence[Chosen], brand: Mapping[str, Any]) -> Link:
+        """Copies the pictures and makes the link; it is on disk when this returns."""
+        id, now = secrets.token_hex(8), time.time()
+        digest = keys.digest(self.token(id))
+        salt = secrets.token_bytes(16) if request.pin is not None else None
+        hashed = keys.hash_pin(request.pin, salt) if request.pin is not None and salt is not None else None
+        rows = self._copy(id, chosen, request.download)
+        try:
+            with self.store.write() as connection:
+                connection.execute(
+                    "INSERT INTO links (id, near, digest, title, note, brand, created, expires, pin_salt, "
+                    "pin_hash, download, views, tunnel) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                    (id, digest[: keys.NEARBY], digest, request.title.strip(), request.note.strip(),
+                     json.dumps(brand, ensure_ascii=False), now, now + request.expires, salt, hashed,
+                     request.download, request.views, request.tunnel),
+                )  # fmt: skip
+                connection.executemany(
+                    "INSERT INTO pictures VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                    [tuple(vars(row).values()) for row in rows],
+                )
+                say(connection, id, "shared")
+        except BaseException:
+            self._erase(rows)
+            raise
+        return self.get(id)
+
+    def _copy(self, link: str, chosen: Sequence[Chosen], download: Download) -> list[Copy]:
+        rows: list[Copy] = []
+        items: dict[str, list[int]] = {}
+        for place, one in enumerate(chosen):
+            id = secrets.token_hex(12)
+            versions = items.setdefault(one.group, [len(items) + 1, 0])
+            versions[1] += 1
+            shown = copies.to_show(one.data)
+            names = [f"{id}.{shown.suffix}"]
+            write_whole(self.store.pictures / names[0], shown.data)
+            if download == "copy":
+                names.append(f"{id}-whole.png")
+                write_whole(self.store.pictures / names[1], copies.to_keep(one.data).data)
+            whole = names[1] if len(names) > 1 else None
+            rows.append(
+                Copy(id, link, place, versions[0], versions[1], shown.width, shown.height, names[0], whole,
+                     one.source)
+            )  # fmt: skip
+        return rows
+
+    def _erase(self, rows: Iterable[Copy]) -> None:
+        for row in rows:
+            for name in filter(None, (row.shown, row.whole)):
+                (self.store.pictures / name).unlink(missing_ok=True)
+
+    def get(self, id: str) -> Link:
+        """Raises NotFound (`link_not_found`)."""
+        found = self.store.link(id) if self.begun() else None
+        if found is None:
+            raise NotFound(
+                "No such review link.", hint="studio review list shows them.", code="link_not_found"
+            )
+        return found
+
+    def revoke(self, id: str) -> None:
+        """The link's address is gone with the commit, and its copies with it. Again: nothing more happens."""
+        self.get(id)
+        with self.store.write() as connection:
+            done = connection.execute(
+                "UPDATE links SET revoked = ? WHERE id = ? AND revoked IS NULL", (time.time(), id)
+            )
+            if done.rowcount:
+                say(connection, id, "revoked")
+        self._erase(self.store.copies(id))
+
+    def extend(self, id: str, expires: float) -> None:
+        """`expires`: seconds from now, at most 30 days. Raises Conflict for a link that was revoked."""
+        if not 1 <= expires <= LONGEST:
+            raise BadRequest(
+                f"{expires:g} s; a link lives from 1 s to {LONGEST / DAY:.0f} days.", field="expires"
+            )
+        link = self.get(id)
+        if link.revoked is not None:
+            raise Conflict("The link was revoked: its pictures are erased.", hint="Share them again.")
+        if not all((self.store.pictures / copy.shown).exists() for copy in self.store.copies(id)):
+            raise Conflict("The link ended too long ago.", hint="Share the pictures again.")
+        with self.store.write() as connection:
+            connection.execute("UPDATE links SET expires = ? WHERE id = ?", (time.time() + expires, id))
+            say(connection, id, "extended", text=f"{expires:.0f}")
+
+    def carry(self, id: str, tunnel: str | None) -> None:
+        """Which tunnel the link wants; whoever keeps the room opens and closes them."""
+        if not self.get(id).live():
+            raise Conflict("The link has ended.", hint="Extend it first, or share the pictures again.")
+        with self.store.write() as connection:
+            connection.execute("UPDATE links SET tunnel = ? WHERE id = ?", (tunnel, id))
+
+    def sweep(self) -> None:
+        """Erases copies of links that ended long ago; what was said stays."""
+        now = time.time()
+        for link in self.store.links():
+            if link.revoked is not None or link.expires + KEPT < now:
+                self._erase(self.store.copies(link.id))
+
+    # --- looking ---
+
+    def all(self) -> list[Link]:
+        return self.store.links() if self.begun() else []
+
+    def trail(self, id: str | None = None, after: int = 0) -> list[Said]:
+        """The audit trail of a link, or of all."""
+        return self.store.said(id, after) if self.begun() else []
+
+    def verdicts(self) -> dict[str, Verdict]:
+        """By library id, of every picture that clients said something of."""
+        found: dict[str, Verdict] = {}
+        if not self.begun():
+            return found
+        trail = self.store.said()
+        source = {line.picture: line.source for line in trail if line.source}
+        for (picture, _), line in verdicts(trail).items():
+            verdict = found.setdefault(source[picture], Verdict())
+            (verdict.approved if line.kind == "approved" else verdict.rejected).append(line.name)
+        for line in trail:
+            if line.source and line.kind in ("comment", "approved", "rejected", "withdrew"):
+                verdict = found.setdefault(line.source, Verdict())
+                verdict.comments += line.kind == "comment"
+                verdict.last = line.number
+        return found
+
+
+def view(
+    link: Link, copies_of: Sequence[Copy], trail: Sequence[Said], visits: tuple[int, float | None],
+    url: str, tunnel: Mapping[str, str],
+) -> LinkView:  # fmt: skip
+    standing = [line.kind for line in verdicts(list(trail)).values()]
+    state: State = "revoked" if link.revoked is not None else "live" if link.live() else "expired"
+    return LinkView(
+        id=link.id, url=url if state == "live" else "", title=link.title, note=link.note, state=state,
+        created=link.created, expires=link.expires, pin=link.pin, download=link.download, views=link.views,
+        viewers=visits[0], last_visit=visits[1], images=tuple(copy.source for copy in copies_of),
+        approved=standing.count("approved"), rejected=standing.count("rejected"),
+        comments=sum(line.kind == "comment" for line in trail), tunnel=link.tunnel,
+        tunnel_state=tunnel.get("state", "") if state == "live" else "",
+        tunnel_problem=tunnel.get("problem", "") if state == "live" else "",
+    )  # fmt: skip

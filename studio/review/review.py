@@ -1,0 +1,131 @@
+"""Review: every verb the studio has for its clients' room, with the room's process behind it."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from studio.review import links, package
+from studio.review.keeper import Keeper, kept_elsewhere, room_address, wait_for_room
+from studio.review.links import Chosen, Links, LinkView, ShareRequest, Verdict
+from studio.review.serve import ADDRESS
+from studio.review.serve import TUNNELS as TUNNEL_NOTE
+from studio.review.store import Link, Said
+from studio.review.tunnels import TUNNELS, TunnelSettings
+from studio.settings import Settings
+
+
+class Review:
+    """Thread-safe. `start` lets a thread keep the room running; without it links are only written down."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.links = Links(settings.home / "review", settings.home / "review.key")
+        self._url = settings.review_url.rstrip("/")
+        asked = TunnelSettings(
+            cache=settings.home / "tunnel-programs", ssh=settings.review_ssh,
+            ssh_port=settings.review_ssh_port, ssh_url=settings.review_ssh_url.rstrip("/"),
+            ssh_key=settings.review_ssh_key, known_hosts=settings.review_known_hosts,
+        )  # fmt: skip
+        tunnels = {kind: partial(make, asked) for kind, make in TUNNELS.items()}
+        self.keeper = Keeper(
+            self.links, settings.review_host, settings.review_port, settings.review_names, self._url, tunnels
+        )
+        self._started = False
+
+    def start(self) -> None:
+        self._started = True
+        self.keeper.start()
+
+    def close(self) -> None:
+        self.keeper.close()
+        self.links.close()
+
+    # --- links ---
+
+    def share(self, request: ShareRequest, chosen: Sequence[Chosen], brand: Mapping[str, Any]) -> LinkView:
+        """Returns when the link can be opened. Raises NotReady where the room does not come up."""
+        link = self.links.share(request, chosen, brand)
+        self.ready()
+        return self.view(link)
+
+    def ready(self) -> bool:
+        """Waits for the room where a studio keeps one, this or another. False: nobody does."""
+        if not self._started and not kept_elsewhere(self.links):
+            return room_address(self.links) is not None
+        self.keeper.wake()
+        wait_for_room(self.links)
+        return True
+
+    def all(self) -> list[LinkView]:
+        """Newest first, ended ones too."""
+        return [self.view(link) for link in self.links.all()]
+
+    def get(self, id: str) -> LinkView:
+        return self.view(self.links.get(id))
+
+    def revoke(self, id: str) -> LinkView:
+        self.links.revoke(id)
+        self.keeper.wake()
+        return self.get(id)
+
+    def extend(self, id: str, expires: float) -> LinkView:
+        self.links.extend(id, expires)
+        self.keeper.wake()
+        return self.get(id)
+
+    def carry(self, id: str, tunnel: str | None) -> LinkView:
+        """Opens a tunnel for the link, or lets go of it."""
+        self.links.carry(id, tunnel)
+        self.keeper.wake()
+        return self.get(id)
+
+    def view(self, link: Link) -> LinkView:
+        store = self.links.store
+        tunnel = store.note(TUNNEL_NOTE).get(link.tunnel or "", {})
+        visits = store.visits().get(link.id, (0, None))
+        url = f"{self._base(tunnel)}/r/{self.links.token(link.id)}"
+        return links.view(link, store.copies(link.id), store.said(link.id), visits, url, tunnel)
+
+    def _base(self, tunnel: Mapping[str, Any]) -> str:
+        """Where a link begins: its open tunnel, else the address that was set, else this machine's own."""
+        if tunnel.get("url"):
+            return str(tunnel["url"]).rstrip("/")
+        if self._url:
+            return self._url
+        note = self.links.store.note(ADDRESS)
+        host, port = note.get("host", "127.0.0.1"), note.get("port", 0)
+        if host in ("0.0.0.0", "::"):
+            host = own_address()
+        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+    # --- what clients said ---
+
+    def trail(self, id: str | None = None, after: int = 0) -> list[Said]:
+        """The audit trail of one link or of all, oldest first, from the line after number `after`."""
+        return self.links.trail(id, after)
+
+    def verdicts(self) -> dict[str, Verdict]:
+        """By library id."""
+        return self.links.verdicts()
+
+    # --- without a connection ---
+
+    def package(self, id: str, language: str = "en") -> bytes:
+        """ZIP with the room as one HTML file. Raises Conflict for a link that has ended."""
+        return package.pack(self.links, id, language)
+
+    def take_in(self, data: bytes) -> int:
+        """Lines of a package's feedback file that are new. Raises BadRequest, NotFound."""
+        return package.take_in(self.links, data)
+
+
+def own_address() -> str:
+    """This machine's address in its own network; nothing is sent to find it."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))  # an address kept for documents; UDP only looks up the way
+            return str(probe.getsockname()[0])
+        except OSError:
+            return "127.0.0.1"
