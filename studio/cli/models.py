@@ -1,16 +1,25 @@
-"""`studio models`: what is installed, and taking in more."""
+"""`studio models`: what is installed, taking in more, checking and removing."""
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
 from studio.cli.rows import Json, Name, pick, show_rows
 
+if TYPE_CHECKING:
+    from studio.models import Models
+
 MODEL_COLUMNS = (
     "name", "label", "family", "size", "steps", "guidance", "scheduler", "controls", "bytes", "builtin",
+    "distilled", "prediction", "source", "revision", "hash",
 )  # fmt: skip
+ADDED = ("name", "family", "size", "bytes", "source", "revision", "hash")
+SHOWN = ("name", "family", "size", "bytes")
+CHECKED = ("name", "file", "state", "sha256")
 
 models = typer.Typer(help="Installed models.", invoke_without_command=True)
 
@@ -24,22 +33,91 @@ def list_models(context: typer.Context, as_json: Json = False) -> None:
 
 @models.command("list")
 def print_models(as_json: Json = False) -> None:
-    """Name, family, native size, weight."""
-    from studio.models import Models
-    from studio.settings import read_settings
-
-    found = Models(read_settings())
-    rows = [pick(row, *MODEL_COLUMNS) for row in found.list()]
-    show_rows(rows, as_json, ("name", "family", "size", "bytes"))
+    """Name, family, native size, weight; which one is the default."""
+    found = installed()
+    chosen = found.default()
+    rows = [{**pick(row, *MODEL_COLUMNS), "default": row.name == chosen} for row in found.list()]
+    if not as_json:
+        rows = [row | {"default": "default" if row["default"] else ""} for row in rows]
+    show_rows(rows, as_json, (*SHOWN, "default"))
     for name, problem in found.problems().items():
         typer.echo(f"{name}: {problem.message} {problem.hint}", err=True)
 
 
 @models.command("add")
-def add_model(path: Path, name: Name = None, as_json: Json = False) -> None:
-    """Take in a model: a folder in the diffusers layout with .safetensors weights."""
+def add_model(source: str, name: Name = None, as_json: Json = False) -> None:
+    """Take in a model: a diffusers folder, one .safetensors checkpoint, or a hub id (OWNER/NAME)."""
+    from studio.models.hub import ASKED
+
+    path = Path(source).expanduser()
+    if not path.exists() and ASKED.fullmatch(source):
+        pull_model(source, name, as_json)
+        return
+    show_rows([pick(installed().add_model(path, name), *ADDED)], as_json, SHOWN)
+
+
+@models.command("pull")
+def pull_model(id: str, name: Name = None, as_json: Json = False) -> None:
+    """Fetch a model of the hub: OWNER/NAME, OWNER/NAME/FILE.safetensors, either with @REVISION.
+
+    Begun downloads go on where they ended. HF_TOKEN, HF_ENDPOINT and HF_HUB_OFFLINE are minded.
+    """
+    from studio.models.hub import Hub
+    from studio.models.pulls import name_of, pull
+
+    found, hub = installed(), Hub.from_environment()
+    plan = hub.plan(id)
+    wanted = found.check_free(name or name_of(plan))
+    try:
+        for done in pull(found, hub, plan, wanted):
+            show_share(done, plan.size)
+    except KeyboardInterrupt:
+        typer.echo("\nStopped; the same command goes on from here.", err=True)
+        raise SystemExit(130) from None
+    show_rows([pick(found.get(wanted), *ADDED)], as_json, SHOWN)
+
+
+@models.command("remove")
+def remove_model(name: str) -> None:
+    """Delete a model's files."""
+    installed().remove(name)
+
+
+@models.command("default")
+def choose_model(name: str) -> None:
+    """Make a model the one that requests get when they name none."""
+    installed().make_default(name)
+
+
+@models.command("check")
+def check_models(name: str | None = typer.Argument(None), as_json: Json = False) -> None:
+    """Read every byte of the weights and compare with the hashes noted when they came.
+
+    Status 1 when a file changed or a model cannot be used.
+    """
+    found = installed()
+    names = [name] if name else [row.name for row in found.list()]
+    rows = []
+    for each in names:
+        digests = found.hashes.files(found.get(each).folder)
+        for file, state in found.check(each).items():
+            rows.append({"name": each, "file": file, "state": state, "sha256": digests[file]})
+    show_rows(rows, as_json, CHECKED)
+    problems = {} if name else found.problems()
+    for other, problem in problems.items():
+        typer.echo(f"{other}: {problem.message} {problem.hint}", err=True)
+    if problems or any(row["state"] == "changed" for row in rows):
+        raise SystemExit(1)
+
+
+def installed() -> Models:
     from studio.models import Models
     from studio.settings import read_settings
 
-    row = Models(read_settings()).add_model(path, name)
-    show_rows([pick(row, "name", "family", "size", "bytes")], as_json, ("name", "family", "size", "bytes"))
+    return Models(read_settings())
+
+
+def show_share(done: int, of: int) -> None:
+    """Progress on a terminal, one line that is written over."""
+    if sys.stderr.isatty():
+        typer.echo(f"\r{done / 2**20:.0f} of {of / 2**20:.0f} MiB ", err=True, nl=done >= of)

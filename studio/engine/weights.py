@@ -21,6 +21,7 @@ from studio.engine import checkpoint, preview
 from studio.engine.lora import Bank
 from studio.engine.memory import ran_out
 from studio.errors import EngineError
+from studio.models.folders import weight_files
 from studio.safetensors_header import read_header
 
 # Both write advice for developers (unused config keys, long prompts) that a studio's log has no use for.
@@ -163,7 +164,7 @@ def load(row: Located, device: torch.device, dtype: torch.dtype) -> ModelBundle:
 def _network(folder: Path, device: torch.device, dtype: torch.dtype) -> Any:
     kind = NETWORKS[folder.name]
     options: dict[str, Any] = {"use_safetensors": True, "local_files_only": True, "dtype": dtype}
-    if any(".fp16" in file.name for file in _weight_files(folder)):
+    if any(".fp16" in file.name for file in weight_files(folder)):
         options["variant"] = "fp16"
     try:
         part = checkpoint.part_of(folder)
@@ -213,19 +214,11 @@ def _tokenizer(folder: Path, name: str) -> Any:
         ) from error
 
 
-def _weight_files(folder: Path) -> list[Path]:
-    """The files that will be read: plain ones (shards too), else those of the fp16 variant."""
-    files = sorted(folder.glob("*.safetensors"))
-    return [file for file in files if file.name.count(".") == 1] or [
-        file for file in files if ".fp16" in file.name
-    ]
-
-
 def _elements(folder: Path) -> int:
     """Numbers in the weights of one network."""
     if (part := checkpoint.part_of(folder)) is not None:
         return checkpoint.elements(folder, part)
-    headers = (read_header(file) for file in _weight_files(folder))
+    headers = (read_header(file) for file in weight_files(folder))
     return sum(math.prod(shape) for header in headers for _, shape in header.tensors.values())
 
 

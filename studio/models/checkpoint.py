@@ -72,8 +72,8 @@ def read_checkpoint(file: Path, name: str = "") -> Checkpoint:
     return Checkpoint(family, parts, _scheduler(family, kind, velocity, "ztsnr" in shapes), kind, side)
 
 
-def write_folder(found: Checkpoint, folder: Path, notes: Mapping[str, Any]) -> None:
-    """All of a diffusers folder but the weights. `notes`: what studio.json keeps about where it came from."""
+def write_folder(found: Checkpoint, folder: Path) -> None:
+    """All of a diffusers folder but the weights."""
     folder.mkdir(parents=True)
     for name, part in found.parts.items():
         (folder / name).mkdir()
@@ -85,7 +85,11 @@ def write_folder(found: Checkpoint, folder: Path, notes: Mapping[str, Any]) -> N
     (folder / "scheduler").mkdir()
     _write(folder / "scheduler" / "scheduler_config.json", found.scheduler)
     _write(folder / "model_index.json", _index(found))
-    _write(folder / NOTES, {"family": found.family, "distilled": found.kind, **notes})
+
+
+def write_notes(folder: Path, notes: Mapping[str, Any]) -> None:
+    """studio.json: family, distilled kind, source, commit on the hub, hashes."""
+    _write(folder / NOTES, notes)
 
 
 def _index(found: Checkpoint) -> dict[str, Any]:

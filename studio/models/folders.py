@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +20,7 @@ REQUIRED = ("unet", "vae", "text_encoder", "tokenizer")
 PARTS = (*REQUIRED, "text_encoder_2", "tokenizer_2", "scheduler", "controlnet-canny")
 NETWORKS = ("unet", "vae", "text_encoder", "text_encoder_2", "controlnet-canny")
 PICKLES = ("*.bin", "*.ckpt", "*.pt", "*.pth")
+SHA256 = re.compile(r"[0-9a-f]{64}")
 MAX_CONFIG = 2**20  # bytes
 POCKET_LATENT = 32  # latents this small and a text width nobody knows: one of our own kind
 
@@ -28,7 +31,8 @@ class ModelRow:
 
     `controls`: kinds of ControlNet that lie beside the UNet. `steps`, `guidance`, `scheduler`: defaults.
     `prediction`: epsilon, v_prediction or sample. `builtin`: came with the studio. `distilled`: key of
-    DISTILLED, or ''.
+    DISTILLED, or ''. `source`: file or hub id it came from; `revision`: its commit there, '' for a file.
+    `hash`: SHA-256 of its file, of a folder's file hashes together; '' where nobody has reckoned it.
     """
 
     name: str
@@ -45,6 +49,9 @@ class ModelRow:
     builtin: bool
     context: int
     distilled: str = ""
+    source: str = ""
+    revision: str = ""
+    hash: str = ""
 
 
 def read_folder(folder: Path, name: str, builtin: bool) -> ModelRow:
@@ -77,6 +84,9 @@ def read_folder(folder: Path, name: str, builtin: bool) -> ModelRow:
         builtin=builtin,
         context=context_of(unet),
         distilled=kind,
+        source=str(notes.get("source", ""))[:200],
+        revision=str(notes.get("revision", ""))[:40],
+        hash=hash_of(recorded(notes)),
     )
 
 
@@ -86,6 +96,27 @@ def context_of(unet: Mapping[str, Any]) -> int:
     if isinstance(width, list):
         width = width[0] if width else 0
     return width if isinstance(width, int) else 0
+
+
+def recorded(notes: Mapping[str, Any]) -> dict[str, str]:
+    """Path of a weights file inside the model's folder -> its SHA-256, as noted when it was taken in."""
+    files = notes.get("files")
+    found = files.items() if isinstance(files, dict) else ()
+    return {str(path): str(digest) for path, digest in found if SHA256.fullmatch(str(digest))}
+
+
+def hash_of(files: Mapping[str, str]) -> str:
+    """One hash for a model: its only file's, as other tools show it; else of all their hashes together."""
+    if len(files) == 1:
+        return next(iter(files.values()))
+    lines = "".join(f"{path} {digest}\n" for path, digest in sorted(files.items()))
+    return hashlib.sha256(lines.encode()).hexdigest() if files else ""
+
+
+def weights_of(folder: Path) -> list[Path]:
+    """All files of a model that hold weights."""
+    whole = [folder / FILE] if (folder / FILE).is_file() else []
+    return [*whole, *(file for part in NETWORKS for file in weight_files(folder / part))]
 
 
 def family_of(unet: Mapping[str, Any]) -> str:
@@ -154,6 +185,14 @@ def _kind(notes: Mapping[str, Any], name: str, unet: Mapping[str, Any]) -> str:
     if notes.get("distilled") in ("", *DISTILLED):
         return str(notes["distilled"])
     return distilled_kind(name, bool(unet.get("time_cond_proj_dim")), {})
+
+
+def weight_files(part: Path) -> list[Path]:
+    """The files of a network that are read: plain ones (shards too), else those of the fp16 variant."""
+    files = sorted(part.glob("*.safetensors"))
+    return [file for file in files if file.name.count(".") == 1] or [
+        file for file in files if ".fp16" in file.name
+    ]
 
 
 def _weigh_all(folder: Path, name: str) -> int:

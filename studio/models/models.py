@@ -16,8 +16,9 @@ from typing import Any, TypeVar
 from studio.catalog import FAMILIES
 from studio.errors import BadRequest, Conflict, NotFound, StudioError, WrongBase
 from studio.models.checkpoint import FILE as CHECKPOINT
-from studio.models.checkpoint import NOTES, read_checkpoint, write_folder
-from studio.models.folders import INDEX, PARTS, ModelRow, read_folder
+from studio.models.checkpoint import NOTES, read_checkpoint, write_folder, write_notes
+from studio.models.folders import INDEX, PARTS, ModelRow, read_config, read_folder, recorded
+from studio.models.hashes import Hashes
 from studio.models.lora_files import LoraRow, read_lora
 from studio.models.tokens import count, load_tokenizer
 from studio.prompt import parse
@@ -38,6 +39,7 @@ class Models:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+        self.hashes = Hashes(settings.home / "hashes.json")
         self._seen: dict[tuple[Any, ...], Any] = {}
         self._lock = threading.Lock()
 
@@ -136,29 +138,102 @@ class Models:
             )
         return self._add_folder(path, name)
 
-    def _add_checkpoint(self, file: Path, name: str | None) -> ModelRow:
+    def _add_checkpoint(
+        self, file: Path, name: str | None, notes: Mapping[str, Any] | None = None
+    ) -> ModelRow:
         name = _checked_name(name if name is not None else file.stem)
         found = read_checkpoint(file, f"{file.stem} {name}")
         with self._place(name) as rough:
-            write_folder(found, rough, {"source": file.name})
+            kept = {"source": file.name, **(notes or {})}
+            write_folder(found, rough)
             _link(file, rough / CHECKPOINT)
+            self._note(rough, {"family": found.family, "distilled": found.kind, **kept})
         return self.get(name)
 
-    def _add_folder(self, path: Path, name: str | None) -> ModelRow:
+    def _add_folder(self, path: Path, name: str | None, notes: Mapping[str, Any] | None = None) -> ModelRow:
         name = _checked_name(name if name is not None else path.resolve().name)
-        read_folder(path, name, builtin=False)
-        kept = [path / INDEX, path / NOTES, path / CHECKPOINT]
+        row = read_folder(path, name, builtin=False)
+        kept = [path / INDEX, path / CHECKPOINT]
         with self._place(name) as rough:
             for file in [*kept, *(file for part in PARTS for file in (path / part).glob("*"))]:
                 if file.suffix in KEPT_SUFFIXES and file.is_file():
                     _link(file, rough / file.relative_to(path))
+            self._note(rough, {"family": row.family, "distilled": row.distilled, **(notes or {})})
         return self.get(name)
+
+    def _note(self, folder: Path, notes: Mapping[str, Any]) -> None:
+        """studio.json, with the hash of every weights file as it is now: `check` compares with them."""
+        write_notes(folder, {**notes, "files": self.hashes.files(folder)})
+
+    def adopt(self, folder: Path, file: str, name: str, notes: Mapping[str, Any]) -> ModelRow:
+        """Takes in what was fetched into `folder`: its one-file checkpoint `file`, or all of it.
+
+        Judged like anything else that is added; what is not taken in stays where it is. `notes`: source and
+        revision, for studio.json.
+        """
+        if file:
+            return self._add_checkpoint(folder / file, name, notes)
+        return self._add_folder(folder, name, notes)
+
+    def check(self, name: str) -> dict[str, str]:
+        """Path of each weights file -> ok, changed, or new (nobody noted its hash). Reads every byte.
+
+        Raises NotFound, or what is wrong with the model.
+        """
+        folder = self.get(name).folder
+        noted, now = recorded(read_config(folder / NOTES)), self.hashes.files(folder)
+        states = {path: "new" if path not in noted else "changed" for path in now}
+        return states | {path: "ok" for path, digest in now.items() if noted.get(path) == digest}
+
+    def check_free(self, name: str) -> str:
+        """`name`, if a new model can have it. Raises BadRequest (`bad_name`), Conflict."""
+        if _checked_name(name) in self._folders():
+            raise Conflict(f"A model {name} is there already.", hint="Give the new one another name.")
+        return name
+
+    def remove(self, name: str) -> None:
+        """Deletes its files. Raises NotFound; Conflict for the default and what came with the studio."""
+        folders = self._folders()
+        if name not in folders:
+            hint = nearest_names(name, folders)
+            raise NotFound(f"No model {name[:80]!r}.", hint=hint, field="model", code="model_not_found")
+        if not folders[name].is_relative_to(self.settings.home / "models"):
+            raise Conflict(f"{name} came with the studio; it stays.", code="model_builtin")
+        if name == self.default():
+            raise Conflict(
+                f"{name} is the default model.",
+                hint="Make another one the default first.",
+                code="model_default",
+            )
+        gone = folders[name].with_name(f".{name}.gone")
+        shutil.rmtree(gone, ignore_errors=True)
+        folders[name].rename(gone)  # at once for everybody; deleting 7 GB takes a while
+        shutil.rmtree(gone, ignore_errors=True)
+
+    def default(self) -> str:
+        """The model of requests that name none: as chosen on the page, else as STUDIO_MODEL says."""
+        try:
+            chosen = self._choice.read_text(encoding="utf-8").strip()
+        except OSError:
+            return self.settings.model
+        return chosen if chosen in self._folders() else self.settings.model
+
+    def make_default(self, name: str) -> None:
+        """Kept over restarts. Raises NotFound, or what is wrong with the model."""
+        self.get(name)
+        self._choice.parent.mkdir(parents=True, exist_ok=True)
+        rough = self._choice.with_suffix(".tmp")
+        rough.write_text(name, encoding="utf-8")
+        rough.rename(self._choice)
+
+    @property
+    def _choice(self) -> Path:
+        return self.settings.home / "models" / "default.txt"
 
     @contextlib.contextmanager
     def _place(self, name: str) -> Iterator[Path]:
         """A folder to fill, hidden until the block ends well. Raises Conflict where `name` is taken."""
-        if name in self._folders():
-            raise Conflict(f"A model {name} is there already.", hint="Give the new one another name.")
+        self.check_free(name)
         target = self.settings.home / "models" / name
         rough = target.with_name(f".{name}.tmp")
         shutil.rmtree(rough, ignore_errors=True)

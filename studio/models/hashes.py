@@ -1,0 +1,149 @@
+"""SHA-256 of weights: of whole files, and of a network's content whatever file it lies in.
+
+A network's hash runs over the names, dtypes, shapes and bytes of its weights, in the order of their names;
+so a VAE in a diffusers folder and the same VAE inside a one-file checkpoint have one hash. Hashes are kept
+beside the library, each with the size and time of its file: 7 GB take about 5 s to read.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import math
+import os
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from studio.models.checkpoint import FILE, read_checkpoint
+from studio.models.folders import NETWORKS, weight_files, weights_of
+from studio.models.layout import Source
+from studio.safetensors_header import SIZES, Header, read_header
+
+STEP = 2**24  # bytes hashed at a time
+
+
+class Hashes:
+    """Kept in `file`. Thread-safe; a file that is lost or broken is written anew."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._lock = threading.Lock()
+
+    def file(self, path: Path) -> str:
+        return self._kept(f"file {_stamp([path])}", lambda: _sha256(path))
+
+    def files(self, folder: Path) -> dict[str, str]:
+        """Path inside a model's folder -> hash, of every file with weights."""
+        return {str(file.relative_to(folder)): self.file(file) for file in weights_of(folder)}
+
+    def network(self, folder: Path) -> str:
+        """`folder`: of one network inside a model's, such as NAME/vae; '' when it has no weights."""
+        files = weight_files(folder)
+        whole = folder.parent / FILE
+        if files:
+            return self._kept(f"part {_stamp(files)}", lambda: _digest(_plain(files)))
+        if not whole.is_file():
+            return ""
+        part = read_checkpoint(whole, folder.parent.name).parts.get(folder.name)
+        if part is None:
+            return ""
+        key = f"part {folder.name} {_stamp([whole])}"
+        return self._kept(key, lambda: _digest(_inside(whole, part.sources)))
+
+    def networks(self, folder: Path) -> Mapping[str, str]:
+        found = {name: self.network(folder / name) for name in NETWORKS if (folder / name).is_dir()}
+        return {name: digest for name, digest in found.items() if digest}
+
+    def _kept(self, key: str, make: Callable[[], str]) -> str:
+        found = self._read().get(key)
+        if found is None:
+            found = make()
+            with self._lock:
+                self._write(self._read() | {key: found})
+        return found
+
+    def _read(self) -> dict[str, str]:
+        try:
+            kept = json.loads(self._file.read_bytes())
+        except (OSError, ValueError):
+            return {}
+        return kept if isinstance(kept, dict) else {}
+
+    def _write(self, kept: Mapping[str, str]) -> None:
+        with contextlib.suppress(OSError):  # without it they are only reckoned again
+            self._file.parent.mkdir(parents=True, exist_ok=True)
+            rough = self._file.with_suffix(f".{os.getpid()}.tmp")
+            rough.write_text(json.dumps(kept), encoding="utf-8")
+            rough.rename(self._file)
+
+
+def _stamp(files: list[Path]) -> str:
+    """By inode, so that a file keeps its hash when its folder is renamed."""
+    states = [(file.name, file.stat()) for file in files]
+    return " ".join(f"{name}:{state.st_size}:{state.st_mtime_ns}:{state.st_ino}" for name, state in states)
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+Data = npt.NDArray[np.uint8]
+Weight = tuple[str, str, tuple[int, ...], Data]  # name, dtype, shape, its bytes
+
+
+def _digest(weights: Iterator[Weight]) -> str:
+    digest = hashlib.sha256()
+    for name, dtype, shape, data in weights:
+        digest.update(f"{name} {dtype} {shape}\n".encode())
+        for begin in range(0, len(data), STEP):
+            digest.update(data[begin : begin + STEP].data)
+    return digest.hexdigest()
+
+
+def _plain(files: list[Path]) -> Iterator[Weight]:
+    where: dict[str, tuple[Path, Header, str]] = {}
+    for file in files:
+        header = read_header(file)
+        names = [name for name in header.tensors if not name.endswith("position_ids")]  # older files: 0 to 76
+        where |= {name.removeprefix("text_model."): (file, header, name) for name in names}
+    for name in sorted(where):
+        file, header, key = where[name]
+        dtype, shape = header.tensors[key]
+        yield name, dtype, shape, _bytes(file, *header.spans[key])
+
+
+def _inside(file: Path, sources: Mapping[str, Source]) -> Iterator[Weight]:
+    header = read_header(file)
+    for name in sorted(sources):
+        yield name, *_turned(file, header, sources[name])
+
+
+def _turned(file: Path, header: Header, source: Source) -> tuple[str, tuple[int, ...], Data]:
+    """As the engine turns it when it reads the weight."""
+    dtype, shape = header.tensors[source.key]
+    begin, end = header.spans[source.key]
+    if source.third is not None:
+        shape = (shape[0] // 3, *shape[1:])
+        length = math.prod(shape) * SIZES[dtype]
+        begin += source.third * length
+        end = begin + length
+    if source.flat:
+        shape = shape[:2]
+    found = _bytes(file, begin, end)
+    if not source.transposed:
+        return dtype, shape, found
+    rows = found.view(f"V{SIZES[dtype]}").reshape(shape).T
+    return dtype, shape[::-1], np.frombuffer(rows.tobytes(), np.uint8)
+
+
+def _bytes(file: Path, begin: int, end: int) -> Data:
+    """Mapped, not read: a weight of 200 MB takes no memory of its own."""
+    if begin == end:
+        return np.empty(0, np.uint8)
+    return np.memmap(file, np.uint8, "r", begin, (end - begin,))
