@@ -19,6 +19,8 @@ from studio.jobs import Jobs
 from studio.library import Database, Library
 from studio.models import ModelRow, Models
 from studio.presets import Presets
+from studio.review.links import Chosen, LinkView, ShareRequest
+from studio.review.review import Review
 from studio.schema import (
     Event,
     GenerationRequest,
@@ -50,6 +52,7 @@ class Studio:
     ) -> None:
         self.settings, self.models, self.presets = settings, models, presets
         self.library, self.executor = library, executor
+        self.review = Review(settings)
         self._database, self.accounts = database, Accounts(database)
         self.jobs = Jobs(settings, database, library, executor, infotext.stamp, self._inputs)
 
@@ -73,10 +76,12 @@ class Studio:
         """Returns at once; the default model loads meanwhile. Jobs of an earlier run go on."""
         self.executor.start()
         self.jobs.start()
+        self.review.start()
 
     def close(self) -> None:
         """Running jobs are queued again for the next start."""
         self.jobs.close()
+        self.review.close()
         self.executor.close()
         self._database.close()
 
@@ -238,6 +243,23 @@ class Studio:
 
     def restore(self, ids: Sequence[str]) -> None:
         self.library.restore(ids)
+
+    def share(self, request: ShareRequest) -> LinkView:
+        """A link at which clients see copies of the pictures. Those of one prompt and shape are versions.
+
+        Raises NotFound for a picture or preset that is not there.
+        """
+        rows = [self.library.image(id) for id in request.images]
+        known = {preset.name: preset for preset in self.presets.list()}
+        if request.preset is not None:
+            self.presets.get(request.preset)
+        named = [request.preset, *(row.request.preset for row in rows)]
+        brand = next((known[name] for name in named if name in known), None)
+        files = [self.library.picture_bytes(row.id)[0] for row in rows]
+        groups = [f"{row.request.prompt} {row.width / row.height}" for row in rows]
+        chosen = [Chosen(*one) for one in zip(request.images, files, groups, strict=True)]
+        worn = {"title": dict(brand.title), "palette": dict(brand.palette)} if brand and brand.palette else {}
+        return self.review.share(request, chosen, worn, speaker.get().name)
 
     def edges(self, id: str, low: int, high: int, size: tuple[int, int] | None = None) -> bytes:
         """PNG of a picture's Canny edges, as a ControlNet sees them at `size` (width, height) in px."""

@@ -13,6 +13,7 @@ from studio.api import docs, errors, health, login, native
 from studio.api.a1111 import add_a1111
 from studio.api.openai import add_openai
 from studio.api.page import Build, Page
+from studio.api.review import add_review
 from studio.api.sign_in import SignIn
 from studio.api.stream import Listeners
 from studio.api.walls import Walls
@@ -62,6 +63,7 @@ def make_api(studio: Studio, place: Page, sign_in: SignIn) -> FastAPI:
     native.add_choices(app, studio)
     add_a1111(app, studio, listeners)
     add_openai(app, studio, listeners)
+    add_review(app, studio)
     docs.add_docs(app)
     return app
 

@@ -29,6 +29,12 @@ OURS: tuple[tuple[Need, str, str], ...] = (
     ("read", "GET", "/api/v1/images"),
     ("read", "GET HEAD", "/api/v1/images/{id:path} /api/v1/images/{id}/file"),
     ("read", "GET", "/api/v1/models /api/v1/schedulers /api/v1/loras /api/v1/presets"),
+    # clients' review links; the clients' own page is another app on another port
+    ("read", "GET", "/api/v1/review/links /api/v1/review/links/{id} /api/v1/review/links/{id}/trail"),
+    ("read", "GET", "/api/v1/review/links/{id}/qr /api/v1/review/links/{id}/package /api/v1/review/feedback"),
+    ("generate", "POST", "/api/v1/review/links /api/v1/review/links/{id}/extend"),
+    ("generate", "POST", "/api/v1/review/links/{id}/tunnel /api/v1/review/feedback"),
+    ("generate", "DELETE", "/api/v1/review/links/{id}"),
     # AUTOMATIC1111's API
     ("generate", "POST", "/sdapi/v1/txt2img /sdapi/v1/img2img /sdapi/v1/interrupt /sdapi/v1/skip"),
     ("generate", "POST", "/sdapi/v1/extra-single-image /sdapi/v1/extra-batch-images /sdapi/v1/png-info"),

@@ -13,12 +13,13 @@ from studio.cli.keys import keys
 from studio.cli.loras import loras
 from studio.cli.models import models
 from studio.cli.presets import presets
+from studio.cli.review import review
 from studio.cli.serve import serve
 from studio.cli.users import users
 from studio.errors import StudioError
 
 VERBS = (serve, generate, presets, doctor)
-GROUPS = {"models": models, "loras": loras, "users": users, "keys": keys}
+GROUPS = {"models": models, "loras": loras, "users": users, "keys": keys, "review": review}
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None,

@@ -52,6 +52,14 @@ class ShareRequest(BaseModel):
         return tuple(dict.fromkeys(ids))
 
 
+def read_span(value: float | str) -> float:
+    """As `span`. Raises BadRequest."""
+    try:
+        return span(value) if isinstance(value, str) else float(value)
+    except ValueError as error:
+        raise BadRequest(f"{value!r} is no time: {error}.", field="expires") from None
+
+
 def span(text: str) -> float:
     """Seconds of '90s', '30m', '1h', '7d', '2w', or of a plain number of seconds. Raises ValueError."""
     found = re.fullmatch(r"(\d{1,9}(?:\.\d{1,3})?)([smhdw]?)", text.strip().lower())
@@ -140,8 +148,10 @@ class Links:
 
     # --- making and ending ---
 
-    def share(self, request: ShareRequest, chosen: Sequence[Chosen], brand: Mapping[str, Any]) -> Link:
-        """Copies the pictures and makes the link; it is on disk when this returns."""
+    def share(
+        self, request: ShareRequest, chosen: Sequence[Chosen], brand: Mapping[str, Any], by: str = ""
+    ) -> Link:
+        """Copies the pictures and makes the link; it is on disk when this returns. `by`: for the trail."""
         id, now = secrets.token_hex(8), time.time()
         digest = keys.digest(self.token(id))
         salt = secrets.token_bytes(16) if request.pin is not None else None
@@ -160,7 +170,7 @@ class Links:
                     "INSERT INTO pictures VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                     [tuple(vars(row).values()) for row in rows],
                 )
-                say(connection, id, "shared")
+                say(connection, id, "shared", name=by)
         except BaseException:
             self._erase(rows)
             raise
@@ -200,7 +210,7 @@ class Links:
             )
         return found
 
-    def revoke(self, id: str) -> None:
+    def revoke(self, id: str, by: str = "") -> None:
         """The link's address is gone with the commit, and its copies with it. Again: nothing more happens."""
         self.get(id)
         with self.store.write() as connection:
@@ -208,10 +218,10 @@ class Links:
                 "UPDATE links SET revoked = ? WHERE id = ? AND revoked IS NULL", (time.time(), id)
             )
             if done.rowcount:
-                say(connection, id, "revoked")
+                say(connection, id, "revoked", name=by)
         self._erase(self.store.copies(id))
 
-    def extend(self, id: str, expires: float) -> None:
+    def extend(self, id: str, expires: float, by: str = "") -> None:
         """`expires`: seconds from now, at most 30 days. Raises Conflict for a link that was revoked."""
         if not 1 <= expires <= LONGEST:
             raise BadRequest(
@@ -224,7 +234,7 @@ class Links:
             raise Conflict("The link ended too long ago.", hint="Share the pictures again.")
         with self.store.write() as connection:
             connection.execute("UPDATE links SET expires = ? WHERE id = ?", (time.time() + expires, id))
-            say(connection, id, "extended", text=f"{expires:.0f}")
+            say(connection, id, "extended", name=by, text=f"{expires:.0f}")
 
     def carry(self, id: str, tunnel: str | None) -> None:
         """Which tunnel the link wants; whoever keeps the room opens and closes them."""

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
+from studio.errors import Conflict
 from studio.review import links, package
 from studio.review.keeper import Keeper, kept_elsewhere, room_address, wait_for_room
 from studio.review.links import Chosen, Links, LinkView, ShareRequest, Verdict
@@ -44,9 +45,11 @@ class Review:
 
     # --- links ---
 
-    def share(self, request: ShareRequest, chosen: Sequence[Chosen], brand: Mapping[str, Any]) -> LinkView:
+    def share(
+        self, request: ShareRequest, chosen: Sequence[Chosen], brand: Mapping[str, Any], by: str = ""
+    ) -> LinkView:
         """Returns when the link can be opened. Raises NotReady where the room does not come up."""
-        link = self.links.share(request, chosen, brand)
+        link = self.links.share(request, chosen, brand, by)
         self.ready()
         return self.view(link)
 
@@ -65,13 +68,20 @@ class Review:
     def get(self, id: str) -> LinkView:
         return self.view(self.links.get(id))
 
-    def revoke(self, id: str) -> LinkView:
-        self.links.revoke(id)
+    def address(self, id: str) -> str:
+        """Raises Conflict for a link that has ended."""
+        url = self.get(id).url
+        if not url:
+            raise Conflict("The link has ended.", hint="Extend it first, or share the pictures again.")
+        return url
+
+    def revoke(self, id: str, by: str = "") -> LinkView:
+        self.links.revoke(id, by)
         self.keeper.wake()
         return self.get(id)
 
-    def extend(self, id: str, expires: float) -> LinkView:
-        self.links.extend(id, expires)
+    def extend(self, id: str, expires: float, by: str = "") -> LinkView:
+        self.links.extend(id, expires, by)
         self.keeper.wake()
         return self.get(id)
 
