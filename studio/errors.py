@@ -15,6 +15,7 @@ StudioError
 ├── UnsupportedMedia (415)       a mutation that is not JSON or multipart
 ├── QueueFull (429)              too many jobs waiting
 ├── NotReady (503)               the worker is starting, or stopped
+├── DiskLow (507)                no room for another picture
 └── EngineError (500)            a run that failed: each says what it needed and what was there
     ├── OutOfMemory
     ├── NumericalError           NaN or infinite latents that decoding in float32 did not mend
@@ -125,6 +126,11 @@ class NotReady(StudioError):
     status = 503
     code = "not_ready"
     retry_after = 5  # s
+
+
+class DiskLow(StudioError):
+    status = 507
+    code = "disk_low"
 
 
 class EngineError(StudioError):

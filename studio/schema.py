@@ -300,6 +300,39 @@ class Picture:
 
 
 @dataclass(frozen=True)
+class Learned(Progress):
+    """A training step, with the mean loss of its rows."""
+
+    loss: float = 0.0
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """An epoch of training ended, and its checkpoint is on disk.
+
+    `loss`: mean of its steps; `held_out`: on pictures kept back. `style`: 0 to 1, how near the look of the
+    board is to the set's. `best`: the epoch that would be taken now.
+    """
+
+    number: int
+    of: int
+    loss: float
+    held_out: float | None
+    style: float | None
+    best: int
+
+
+@dataclass(frozen=True)
+class Trained:
+    """The finished LoRA is among the studio's: `name` to ask for it by, `epoch` it was taken from."""
+
+    name: str
+    run: str
+    epoch: int
+    bytes: int
+
+
+@dataclass(frozen=True)
 class Done:
     seconds: float
 
@@ -314,7 +347,9 @@ class Cancelled:
     pass
 
 
-Event = Queued | Started | Progress | Preview | Rendered | Picture | Done | Failed | Cancelled
+Event = (
+    Queued | Started | Progress | Preview | Rendered | Picture | Epoch | Trained | Done | Failed | Cancelled
+)
 FINAL: tuple[type, ...] = (Done, Failed, Cancelled)
 
 

@@ -157,9 +157,7 @@ def split(entries: Sequence[Entry], hold_out: float) -> list[Entry]:
     return [replace(entry, held_out=entry.used and entry.file in kept_back) for entry in entries]
 
 
-def _read(
-    source: Path, pictures: Path, size: int, anyway: set[str]
-) -> tuple[list[Entry], Captions, int]:
+def _read(source: Path, pictures: Path, size: int, anyway: set[str]) -> tuple[list[Entry], Captions, int]:
     entries: list[Entry] = []
     texts: list[Member] = []
     seen: list[tuple[str, Fingerprint]] = []

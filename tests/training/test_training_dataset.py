@@ -116,7 +116,7 @@ def test_a_picture_taken_sideways_is_turned_upright(tmp_path: Path) -> None:
 def test_captions_come_from_a_table_and_files_go_before_it(tmp_path: Path) -> None:
     source = folder_of(tmp_path / "in")
     (source / "2.txt").unlink()
-    table = "file_name,text\n1.png,from the table\n2.png,\"two, with comma\"\nnobody.png,lost\n"
+    table = 'file_name,text\n1.png,from the table\n2.png,"two, with comma"\nnobody.png,lost\n'
     (source / "captions.csv").write_text(table, encoding="utf-8-sig")
     (source / "4.txt").write_bytes(b"\xff\xfe\xfa")
     (source / "orphan.txt").write_text("x", encoding="utf-8")
