@@ -90,7 +90,11 @@ def _size() -> Any:
 
 
 class GenerationRequest(_Asked):
-    """What was asked. None = left to the preset, else to the model. Sizes in px. `seed` -1 or None: drawn."""
+    """What was asked. None = left to the preset, else to the model. Sizes in px. `seed` -1 or None: drawn.
+
+    Of handling and not of the picture: `priority` among the jobs of the same user, higher first; `force`:
+    make it even where the library has it.
+    """
 
     model: str | None = Field(None, min_length=1, max_length=200)
     negative_prompt: str | None = Field(None, max_length=MAX_PROMPT)
@@ -100,6 +104,11 @@ class GenerationRequest(_Asked):
     guidance: float | None = Field(None, ge=0, le=30, strict=True, allow_inf_nan=False)
     scheduler: str | None = Field(None, max_length=80)
     seed: int | None = Field(None, ge=-1, le=MAX_SEED, strict=True)
+    priority: int = Field(0, ge=-100, le=100, strict=True)
+    force: bool = Field(False, strict=True)
+
+
+HANDLING = {"priority", "force"}  # fields that do not reach the picture
 
 
 class ResolvedRequest(_Asked):
@@ -285,6 +294,7 @@ class Rendered:
     data: bytes
     seconds: float
     notes: tuple[str, ...] = ()  # what the engine had to do: "tiled_decode", "float32_decode"
+    rows: tuple[int, ...] = ()  # fewest and most UNet rows of its steps, where the executor knows
 
 
 @dataclass(frozen=True)
@@ -397,11 +407,19 @@ class ImageRow:
     request: ResolvedRequest
     trashed: bool = False
     notes: tuple[str, ...] = ()
+    user: str = "local"
+    star: bool = False
+    event: int = 0  # number of the event that told of it, 0 where that was not kept
 
 
 @dataclass(frozen=True)
 class JobView:
-    """A job as it stands. `progress` 0 to 1. `error`: StudioError.as_dict(). `seconds`: 0 until it ended."""
+    """A job as it stands. `progress` 0 to 1. `error`: StudioError.as_dict(). `seconds`: 0 until it ended.
+
+    `cached`: answered with the pictures of an earlier job. `held`: waits until it is let go. `position`: in
+    the queue, 0 = next, None when not waiting. `eta`: seconds left, None while unknown. `created`,
+    `started`, `ended`: UTC, s since 1970.
+    """
 
     id: str
     state: State
@@ -411,6 +429,15 @@ class JobView:
     error: Mapping[str, Any] | None
     created: float
     seconds: float
+    user: str = "local"
+    priority: int = 0
+    held: bool = False
+    cached: bool = False
+    position: int | None = None
+    eta: float | None = None
+    attempts: int = 0
+    started: float | None = None
+    ended: float | None = None
 
     @property
     def final(self) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AliasChoices, Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -40,6 +40,13 @@ class Settings(BaseSettings):
     memory: str = Field("", description="For weights and activations, such as 4GiB; empty = what is free.")
     rows: int = Field(8, ge=1, le=64, description="Most UNet rows of one tick.")
     queue: int = Field(500, ge=1, description="Most jobs waiting; one more is answered 429.")
+    disk_free: int = Field(
+        2 * 2**30, ge=0,
+        description="Bytes that must be free on the library's disk for a new job, or a twentieth of it.",
+    )
+    download: Literal["internal", "client"] = Field(
+        "internal", description="Downloaded pictures hold: internal = their settings too, client = pixels."
+    )
     upload_bytes: int = Field(20 * 2**20, ge=1, description="Largest picture upload.")
     upload_pixels: int = Field(40_000_000, ge=1, description="Largest picture upload in pixels.")
     allowed_hosts: Annotated[tuple[str, ...], NoDecode] = Field(

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
+from hashlib import sha256
 from importlib import metadata
 from io import BytesIO
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -16,17 +18,19 @@ from studio.catalog import CONTROLS, SCHEDULERS
 from studio.errors import BadRequest, NotFound
 from studio.executors import Executor, make_executor
 from studio.jobs import Jobs
+from studio.jobs.receipts import Weights, receipt
 from studio.library import Database, Library
 from studio.models import ModelRow, Models
+from studio.people import speaker
 from studio.presets import Presets
-from studio.review.links import Chosen, LinkView, ShareRequest
-from studio.review.review import Review
 from studio.schema import (
+    HANDLING,
     Event,
     GenerationRequest,
     ImageRow,
     JobView,
     LoraRef,
+    Rendered,
     ResolvedRequest,
     StudioStatus,
     nearest_names,
@@ -52,9 +56,11 @@ class Studio:
     ) -> None:
         self.settings, self.models, self.presets = settings, models, presets
         self.library, self.executor = library, executor
-        self.review = Review(settings)
         self._database, self.accounts = database, Accounts(database)
-        self.jobs = Jobs(settings, database, library, executor, infotext.stamp, self._inputs)
+        self.weights = Weights(database, models)
+        self.jobs = Jobs(
+            settings, database, library, executor, infotext.stamp, self._inputs, self._receipt
+        )
 
     @classmethod
     def open(cls, settings: Settings, executor: Executor | None = None) -> Studio:
@@ -68,7 +74,7 @@ class Studio:
                 code="bad_home",
             ) from None
         database = Database(settings.home / "studio.db", settings.database_url)
-        models, library = Models(settings), Library(settings.home, database)
+        models, library = Models(settings), Library(settings.home, database, settings.disk_free)
         runner = executor if executor is not None else make_executor(settings, models)
         return cls(settings, models, Presets(settings.presets_dirs), database, library, runner)
 
@@ -76,12 +82,10 @@ class Studio:
         """Returns at once; the default model loads meanwhile. Jobs of an earlier run go on."""
         self.executor.start()
         self.jobs.start()
-        self.review.start()
 
     def close(self) -> None:
         """Running jobs are queued again for the next start."""
         self.jobs.close()
-        self.review.close()
         self.executor.close()
         self._database.close()
 
@@ -100,7 +104,7 @@ class Studio:
         prompt.parse(request.negative_prompt or "", field="negative_prompt")
         self._check_names(request, model)
         self._check_pictures(request)
-        asked = request.model_dump(exclude={"seed", "loras", "control"}, exclude_none=True)
+        asked = request.model_dump(exclude={"seed", "loras", "control", *HANDLING}, exclude_none=True)
         seed = request.seed
         return parse(
             ResolvedRequest,
@@ -168,10 +172,11 @@ class Studio:
         if "mask" in found:
             uploads.check_mask(found["mask"], uploads.size_of(found["init_image"]))
 
-    def _inputs(self, request: ResolvedRequest) -> Mapping[str, bytes]:
+    def _inputs(self, request: ResolvedRequest, snapshot: Mapping[str, Any]) -> Mapping[str, bytes]:
         """What travels beside a request to whoever runs it, by picture id. Asked when its turn has come.
 
-        Raises NotFound: `image_not_found`, and `lora_missing` for a file that went while the job waited.
+        Raises NotFound: `image_not_found`, and `lora_missing` for a file that went while the job waited;
+        Conflict: `weights_changed` for one that was replaced meanwhile.
         """
         there = {lora.name for lora in self.models.loras()} if request.loras else set()
         for lora in request.loras:
@@ -179,8 +184,9 @@ class Studio:
                 raise NotFound(
                     f"The file of LoRA {lora.name} is gone.", hint="Add it again.", code="lora_missing"
                 )
-        control = None if request.control is None else request.control.image
-        wanted = [id for id in (control, request.init_image) if id is not None]
+        self.weights.check(request, snapshot)
+        self.weights.warm(request)
+        wanted = [id for id in _pictures_of(request) if id != request.mask]
         found = {id: uploads.flat(self.library.picture_bytes(id)[0]) for id in wanted}
         if request.mask is not None:
             found[request.mask] = self.library.picture_bytes(request.mask)[0]
@@ -188,9 +194,27 @@ class Studio:
 
     # --- jobs ---
 
-    def submit(self, request: GenerationRequest) -> JobView:
-        """On disk when it returns. Raises what `resolve` does, and QueueFull."""
-        return self.jobs.submit(self.resolve(request))
+    def submit(self, request: GenerationRequest, key: str | None = None) -> JobView:
+        """On disk when it returns. Raises what `resolve` does, QueueFull, DiskLow.
+
+        `key`: the same key and request within a day gives the same job; with another request, Conflict.
+        A request with a seed that the library has the pictures of is answered with them, unless `force`.
+        """
+        resolved = self.resolve(request)
+        user = speaker.get().name
+        snapshot = self.weights.snapshot(resolved)
+        cache_key = source = None
+        if request.seed is not None and request.seed != -1:
+            pictures = self.library.hashes(_pictures_of(resolved))
+            cache_key = self.weights.cache_key(resolved, snapshot, pictures)
+            source = None if request.force else self.jobs.answered(cache_key, user)
+        return self.jobs.submit(
+            resolved, user=user, priority=request.priority, key=key, snapshot=snapshot, source=source,
+            cache_key=cache_key, body=sha256(request.model_dump_json().encode()).hexdigest(),
+        )  # fmt: skip
+
+    def _receipt(self, request: ResolvedRequest, picture: Rendered) -> Mapping[str, Any]:
+        return receipt(self.weights.hashes(request), picture, self.executor.status(), _versions())
 
     def job(self, id: str) -> JobView:
         return self.jobs.get(id)
@@ -223,7 +247,10 @@ class Studio:
 
     def keep(self, picture: uploads.Upload) -> str:
         """Id of a picture that was cleaned."""
-        return self.library.add_upload(picture.data, picture.format, picture.width, picture.height)
+        user = speaker.get().name
+        return self.library.add_upload(
+            picture.data, picture.format, picture.width, picture.height, user=user
+        )
 
     def picture_bytes(self, id: str) -> tuple[bytes, str]:
         """(file, mime type) of an upload or of a picture."""
@@ -243,23 +270,6 @@ class Studio:
 
     def restore(self, ids: Sequence[str]) -> None:
         self.library.restore(ids)
-
-    def share(self, request: ShareRequest) -> LinkView:
-        """A link at which clients see copies of the pictures. Those of one prompt and shape are versions.
-
-        Raises NotFound for a picture or preset that is not there.
-        """
-        rows = [self.library.image(id) for id in request.images]
-        known = {preset.name: preset for preset in self.presets.list()}
-        if request.preset is not None:
-            self.presets.get(request.preset)
-        named = [request.preset, *(row.request.preset for row in rows)]
-        brand = next((known[name] for name in named if name in known), None)
-        files = [self.library.picture_bytes(row.id)[0] for row in rows]
-        groups = [f"{row.request.prompt} {row.width / row.height}" for row in rows]
-        chosen = [Chosen(*one) for one in zip(request.images, files, groups, strict=True)]
-        worn = {"title": dict(brand.title), "palette": dict(brand.palette)} if brand and brand.palette else {}
-        return self.review.share(request, chosen, worn, speaker.get().name)
 
     def edges(self, id: str, low: int, high: int, size: tuple[int, int] | None = None) -> bytes:
         """PNG of a picture's Canny edges, as a ControlNet sees them at `size` (width, height) in px."""
@@ -283,6 +293,12 @@ class Studio:
         images, trashed = self.library.counts()
         worker = self.executor.status()
         return StudioStatus(worker, queued, running, images, trashed, _versions(), ended)
+
+
+def _pictures_of(request: ResolvedRequest) -> list[str]:
+    """Ids of the pictures that a request names."""
+    control = None if request.control is None else request.control.image
+    return [id for id in (control, request.init_image, request.mask) if id is not None]
 
 
 def _versions() -> dict[str, str]:

@@ -90,7 +90,7 @@ class Desk:
         self.executor = Scripted(script)
         options = Settings(home=home, **{"rows": 2, **settings})
         self.jobs = Jobs(
-            options, self.database, self.library, self.executor, lambda data, *_: data, lambda request: {}
+            options, self.database, self.library, self.executor, lambda data, *_: data, lambda *_: {}
         )
         if start:
             self.jobs.start()
@@ -252,17 +252,20 @@ def test_a_job_whose_worker_died_runs_once_more_and_keeps_what_it_had(desk: Call
     tries: list[int] = []
 
     def dies_once(asked: ResolvedRequest) -> Iterator[Event]:
-        tries.append(1)
+        tries.append(asked.seed)
+        yield Progress(1, asked.count * 4, None)
         yield rendered(0)
         if len(tries) == 1:
             raise WorkerCrashed("The worker stopped.")
-        yield rendered(1)
         yield Done(0.1)
 
     one = desk(dies_once)
-    view = one.ended(one.jobs.submit(request(count=2)).id)
+    view = one.ended(one.jobs.submit(request(count=2, seed=7)).id)
     assert view.state == "completed" and [image.index for image in view.images] == [0, 1]
+    assert tries == [7, 8]  # the second time only what was missing, with its own seed
     assert len(list((one.library._pictures).iterdir())) == 2
+    (last,) = [event for _, event in one.jobs.events(view.id, 0) if isinstance(event, Progress)]
+    assert (last.step, last.of) == (5, 8)  # of the whole job
 
 
 def test_a_job_that_kills_every_worker_fails_and_the_queue_moves_on(desk: Callable[..., Desk]) -> None:

@@ -33,15 +33,31 @@ Asked = Annotated[GenerationRequest, Depends(asked)]
 IMMUTABLE = "private, max-age=31536000, immutable"  # an id never gets other bytes
 
 
+def check_key(key: str | None) -> str | None:
+    """Raises BadRequest for one that is empty, longer than 255 characters or not plain ASCII."""
+    if key is not None and not (0 < len(key) < 256 and key.isascii() and key.isprintable()):
+        raise BadRequest(
+            f"Idempotency-Key has {len(key)} characters; 1 to 255 of plain ASCII are a key.",
+            hint="A UUID does well.",
+            field="idempotency-key",
+            code="bad_idempotency_key",
+        )
+    return key
+
+
 def add_jobs(app: FastAPI, studio: Studio, listeners: Listeners) -> None:
     body = views.request_body()
 
     @app.post(
         f"{PREFIX}/jobs", status_code=202, tags=["jobs"], openapi_extra=body,
-        responses=refusals(404, 415, 422, 429), summary="Queue a request; 202 means it is on disk",
+        responses=refusals(404, 409, 415, 422, 429, 503, 507),
+        summary="Queue a request; 202 means it is on disk",
     )  # fmt: skip
-    def submit(request: Asked, response: Response) -> views.Accepted:
-        job = studio.submit(request)
+    def submit(
+        request: Asked, response: Response, idempotency_key: Annotated[str | None, Header()] = None
+    ) -> views.Accepted:
+        """With an `Idempotency-Key`, the same request sent again within a day is the same job."""
+        job = studio.submit(request, check_key(idempotency_key))
         response.headers["location"] = f"{PREFIX}/jobs/{job.id}"
         return views.Accepted(id=job.id, state=job.state)
 
@@ -154,7 +170,7 @@ def add_choices(app: FastAPI, studio: Studio) -> None:
         return [
             views.ModelView.model_validate(
                 {name: getattr(row, name) for name in views.ModelView.model_fields if name != "default"}
-                | {"default": row.name == studio.settings.model}
+                | {"default": row.name == studio.models.default()}
             )
             for row in studio.models.list()
         ]

@@ -44,6 +44,7 @@ class ImageView(BaseModel):
     seconds: float
     notes: tuple[str, ...]
     trashed: bool
+    star: bool
 
 
 class ImageDetail(ImageView):
@@ -61,6 +62,14 @@ class JobDetail(BaseModel):
     request: ResolvedRequest
     created: float
     seconds: float
+    priority: int
+    held: bool = Field(description="Waits until it is let go.")
+    cached: bool = Field(description="Answered with the pictures of an earlier job.")
+    position: int | None = Field(description="In the queue, 0 = next; null when it does not wait.")
+    eta: float | None = Field(description="Seconds left, as far as is known.")
+    attempts: int
+    started: float | None
+    ended: float | None
 
 
 class Uploaded(BaseModel):
@@ -147,6 +156,7 @@ def _picture(row: ImageRow) -> dict[str, Any]:
         "seconds",
         "notes",
         "trashed",
+        "star",
     )
     return {name: getattr(row, name) for name in same} | {"url": image_url(row.id)}
 
@@ -161,6 +171,14 @@ def job_view(job: JobView) -> JobDetail:
         request=job.request,
         created=job.created,
         seconds=job.seconds,
+        priority=job.priority,
+        held=job.held,
+        cached=job.cached,
+        position=job.position,
+        eta=job.eta,
+        attempts=job.attempts,
+        started=job.started,
+        ended=job.ended,
     )
 
 

@@ -25,3 +25,10 @@ def back_up(database: Path, label: str) -> Path:
     for old in sorted(folder.glob("studio-*.db"), key=lambda one: one.stat().st_mtime)[:-KEPT]:
         old.unlink(missing_ok=True)
     return file
+
+
+def is_due(database: Path, age: float) -> bool:
+    """True where there is no copy yet, or the newest is older than `age` s."""
+    copies = list((database.parent / "backups").glob("studio-*.db"))
+    newest = max((copy.stat().st_mtime for copy in copies), default=0.0)
+    return time.time() - newest > age

@@ -15,9 +15,10 @@ from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DatabaseError, NoSuchModuleError
 
-from studio.errors import BadRequest, LibraryReadOnly
+from studio.errors import BadRequest, DiskLow, LibraryReadOnly, StudioError
 from studio.library import migrations
-from studio.library.backups import back_up
+from studio.library.backups import back_up, is_due
+from studio.library.disk import is_full
 
 log = logging.getLogger(__name__)
 
@@ -57,7 +58,7 @@ class Database:
     def write(self) -> Iterator[Connection]:
         """One transaction, committed when the block ends well. Waits for the writer before it.
 
-        Raises LibraryReadOnly where a newer studio made the tables.
+        Raises LibraryReadOnly where a newer studio made the tables, DiskLow where there is no room.
         """
         if self.notice:
             raise LibraryReadOnly(self.notice, hint="Update Brand Studio; looking at pictures works.")
@@ -65,7 +66,7 @@ class Database:
             yield connection
 
     def commit(self, work: Callable[[Connection], T]) -> T:
-        """`work` within a transaction that it may share with others; what it raises undoes it alone.
+        """`work` within a transaction that it may share with others; a StudioError undoes it alone.
 
         Group commit: whoever gets to write takes along all that wait, so one fsync serves them.
         """
@@ -91,13 +92,22 @@ class Database:
 
     @contextmanager
     def _alone(self) -> Iterator[Connection]:
-        with self._writer, self._engine.begin() as connection:
-            # Taken at the start: a read that turns into a write later can fail where another process wrote.
-            if self.sqlite:
-                connection.exec_driver_sql("BEGIN IMMEDIATE")
-            else:
-                connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({WRITER})")
-            yield connection
+        try:
+            with self._writer, self._engine.begin() as connection:
+                # Taken at the start: a read that turns into a write can fail where another process wrote.
+                if self.sqlite:
+                    connection.exec_driver_sql("BEGIN IMMEDIATE")
+                else:
+                    connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({WRITER})")
+                yield connection
+        except DatabaseError as error:
+            if not is_full(error):
+                raise
+            log.error("the database's disk is full")
+            raise DiskLow(
+                "The disk of the library's database is full.",
+                hint="Free some space: what was taken in waits and is not lost.",
+            ) from None
 
     def _bring_up_to_date(self) -> None:
         with self.read() as connection:
@@ -120,6 +130,11 @@ class Database:
             elif revision != migrations.HEAD:
                 migrations.upgrade(connection, revision)
 
+    def back_up_daily(self, day: float) -> None:
+        """A copy in the folder backups, `day` s after the last one; PostgreSQL has tools of its own."""
+        if self._file is not None and not self.notice and is_due(self._file, day):
+            back_up(self._file, "daily")
+
     def close(self) -> None:
         self._engine.dispose()
 
@@ -137,7 +152,7 @@ class _Ticket(Generic[T]):
         try:
             with connection.begin_nested():
                 self.value = self.work(connection)
-        except Exception as error:
+        except StudioError as error:
             self.error = error
 
     def result(self) -> T:

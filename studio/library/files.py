@@ -6,6 +6,7 @@ import os
 import re
 import secrets
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 from studio.errors import NotFound
@@ -25,11 +26,15 @@ def is_id(text: str) -> bool:
 def write_whole(file: Path, data: bytes) -> None:
     """On disk under its final name when this returns; a crash before that leaves only a `.tmp`."""
     rough = file.with_suffix(file.suffix + ".tmp")
-    with rough.open("xb") as stream:
-        stream.write(data)
-        stream.flush()
-        os.fsync(stream.fileno())
-    rough.rename(file)
+    try:
+        with rough.open("xb") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        rough.rename(file)
+    except OSError:
+        rough.unlink(missing_ok=True)
+        raise
     sync_folder(file.parent)
 
 
@@ -56,3 +61,10 @@ def sweep(folder: Path) -> None:
     """Removes what writers that were killed left half-written."""
     for rough in folder.glob("*.tmp"):
         rough.unlink(missing_ok=True)
+
+
+def set_aside(files: Iterable[Path], folder: Path) -> None:
+    """Moved and not removed: after a lost database they are all there is."""
+    for file in files:
+        folder.mkdir(exist_ok=True)
+        file.rename(folder / file.name)

@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import json
+import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Integer, Row, Select, column, func, insert, select, text, update
+from sqlalchemy import Connection, Integer, Row, Select, column, delete, func, insert, select, text, update
 from sqlalchemy.exc import IntegrityError
 
 from studio.catalog import FORMATS
 from studio.errors import NotFound
+from studio.library.colours import colours_of
 from studio.library.database import Database
-from studio.library.files import is_id, new_id, read_file, sweep, write_whole
+from studio.library.disk import Disk, is_full
+from studio.library.files import is_id, new_id, read_file, set_aside, sweep, write_whole
 from studio.library.search import indexed, phrase, words_for, words_of
-from studio.library.tables import images, uploads
-from studio.schema import Format, ImageRow, Rendered, ResolvedRequest
+from studio.library.tables import images, jobs, uploads
+from studio.schema import Format, ImageRow, Picture, Rendered, ResolvedRequest
+
+log = logging.getLogger(__name__)
 
 MAX_PAGE = 500  # pictures of one answer
 ADD_WORDS = text("INSERT INTO image_words (rowid, words) VALUES (:number, :words)")
@@ -29,49 +35,84 @@ HITS = (
 
 
 class Library:
-    def __init__(self, home: Path, database: Database) -> None:
+    def __init__(self, home: Path, database: Database, disk_mark: int = 0) -> None:
         self._database = database
         self._pictures, self._uploads = home / "pictures", home / "uploads"
         self._unclaimed = home / "unclaimed"
         for folder in (self._pictures, self._uploads):
             folder.mkdir(parents=True, exist_ok=True)
+        self.disk = Disk(home, disk_mark)
 
     def reconcile(self) -> None:
-        """Call before anything is written. Half-written files go; whole ones without a row are set aside.
-
-        Set aside and not removed: after a lost database they are all there is.
-        """
+        """Call before anything is written, by any process. Afterwards files and rows name each other."""
         for folder, table in ((self._pictures, images), (self._uploads, uploads)):
             sweep(folder)
             with self._database.read() as connection:
                 known = set(connection.scalars(select(table.c.id)))
-            for file in folder.iterdir():
-                if is_id(file.stem) and file.stem not in known:
-                    self._unclaimed.mkdir(exist_ok=True)
-                    file.rename(self._unclaimed / file.name)
+            there = {file.stem: file for file in folder.iterdir() if is_id(file.stem)}
+            set_aside([file for id, file in there.items() if id not in known], self._unclaimed)
+            if table is images:
+                self._mark_lost(known - there.keys())
 
-    def add(self, job: str, request: ResolvedRequest, picture: Rendered, data: bytes) -> ImageRow | None:
-        """Keeps `data`, encoded as `request.format`. None where an earlier attempt kept this picture."""
+    def _mark_lost(self, ids: Set[str]) -> None:
+        """Rows whose file is gone. Those of jobs that go on are dropped: the picture is made again."""
+        with self._database.write() as connection:
+            total = connection.scalar(select(func.count()).select_from(images)) or 0
+            if len(ids) > max(10, total // 2):
+                log.error("%d of %d picture files are not there: is the disk mounted?", len(ids), total)
+                return
+            going_on = select(jobs.c.id).where(jobs.c.state.in_(("queued", "running")))
+            for id in ids:
+                log.error("the file of picture %s is gone", id)
+                gone = delete(images).where(images.c.id == id, images.c.job.in_(going_on))
+                if not connection.execute(gone).rowcount:
+                    lost = {"trashed": time.time(), "notes": json.dumps(["file_lost"])}
+                    connection.execute(update(images).where(images.c.id == id).values(lost))
+
+    def add(
+        self, job: str, request: ResolvedRequest, picture: Rendered, data: bytes, *, user: str = "local",
+        receipt: str | None = None, event: int | None = None, fence: int | None = None,
+    ) -> ImageRow | None:  # fmt: skip
+        """Keeps `data`, encoded as `request.format`. Raises DiskLow.
+
+        None where an earlier attempt kept this picture, and where `fence` is not that of the job's running
+        claim: whoever made it has lost the job to another.
+        """
         id, created = new_id(), time.time()
         file = self._file(id, request.format)
-        write_whole(file, data)
+        words = words_for(request.model_dump(), picture.seed, created, colours_of(data))
         row = {
             "id": id, "job": job, "index": picture.index, "seed": picture.seed,
             "width": picture.width, "height": picture.height, "format": request.format,
-            "request": request.model_dump_json(),
-            "words": words_for(request.model_dump(), picture.seed, created),
-            "notes": json.dumps(picture.notes), "created": created, "seconds": picture.seconds,
+            "request": request.model_dump_json(), "words": words, "notes": json.dumps(picture.notes),
+            "created": created, "seconds": picture.seconds, "user": user, "receipt": receipt, "event": event,
         }  # fmt: skip
+        self._write(file, data)
         try:
             with self._database.write() as connection:
+                if fence is not None and not _holds(connection, job, fence):
+                    raise _Late
                 self._insert(connection, row)
-        except IntegrityError:
+        except (IntegrityError, _Late):
             file.unlink()
             return None
         except BaseException:
             file.unlink(missing_ok=True)
             raise
         return self.image(id)
+
+    def _write(self, file: Path, data: bytes) -> None:
+        try:
+            write_whole(file, data)
+        except OSError as error:
+            if is_full(error):
+                raise self.disk.fault() from None
+            raise
+
+    def holds(self, job: str, fence: int) -> bool:
+        """True while the claim numbered `fence` runs the job."""
+        with self._database.read() as connection:
+            return _holds(connection, job, fence)
 
     def _insert(self, connection: Connection, row: dict[str, Any]) -> None:
         number = connection.scalar(insert(images).values(row).returning(images.c.number))
@@ -116,6 +157,27 @@ class Library:
                 found[row.job].append(self._row(row))
         return {id: tuple(rows) for id, rows in found.items()}
 
+    def indexes(self, job: str) -> set[int]:
+        """Which pictures of a job are there."""
+        with self._database.read() as connection:
+            return set(connection.scalars(select(images.c.index).where(images.c.job == job)))
+
+    def told(self, job: str) -> list[tuple[int, Picture]]:
+        """The events that told of a job's pictures, by number; 0 where it was not kept."""
+        query = select(images).where(images.c.job == job).order_by(images.c.event, images.c.number)
+        with self._database.read() as connection:
+            rows = [self._row(row) for row in connection.execute(query).all()]
+        return [
+            (row.event, Picture(row.id, row.index, row.seed, row.width, row.height, row.seconds))
+            for row in rows
+        ]
+
+    def receipt(self, id: str) -> dict[str, Any]:
+        """What made a picture; empty for one from before receipts were kept. Raises NotFound."""
+        self.image(id)
+        found = self._one(select(images.c.receipt).where(images.c.id == id))
+        return dict(json.loads(found.receipt)) if found is not None and found.receipt else {}
+
     def trash(self, ids: Sequence[str]) -> None:
         """Hides pictures; `restore` brings them back. Raises NotFound, and then hides none."""
         self._mark(ids, time.time())
@@ -130,12 +192,18 @@ class Library:
             total, trashed = connection.execute(query).one()
         return total - trashed, trashed
 
-    def add_upload(self, data: bytes, format: Format, width: int, height: int) -> str:
-        """Keeps a picture that was checked and encoded anew. Returns its id."""
+    def add_upload(
+        self, data: bytes, format: Format, width: int, height: int, *, user: str = "local"
+    ) -> str:
+        """Keeps a picture that was checked and encoded anew. Returns its id. Raises DiskLow."""
+        self.disk.check()
         id = new_id()
         file = self._uploads / f"{id}.{format}"
-        write_whole(file, data)
-        row = {"id": id, "format": format, "width": width, "height": height, "created": time.time()}
+        row = {
+            "id": id, "format": format, "width": width, "height": height, "created": time.time(),
+            "user": user, "sha256": sha256(data).hexdigest(),
+        }  # fmt: skip
+        self._write(file, data)
         try:
             with self._database.write() as connection:
                 connection.execute(insert(uploads).values(row))
@@ -143,6 +211,13 @@ class Library:
             file.unlink(missing_ok=True)
             raise
         return id
+
+    def hashes(self, ids: Sequence[str]) -> list[str]:
+        """What the pictures are, equal for equal uploads, in the order of `ids`."""
+        query = select(uploads.c.id, uploads.c.sha256).where(uploads.c.id.in_(ids))
+        with self._database.read() as connection:
+            known = {row.id: row.sha256 for row in connection.execute(query)}
+        return [known.get(id) or id for id in ids]
 
     def picture_bytes(self, id: str) -> tuple[bytes, str]:
         """(file, mime type) of an upload or of a picture. Raises NotFound (`image_not_found`)."""
@@ -173,5 +248,14 @@ class Library:
             width=row.width, height=row.height, format=row.format, file=self._file(row.id, row.format),
             created=row.created, seconds=row.seconds, trashed=row.trashed is not None,
             request=ResolvedRequest.model_validate_json(row.request), notes=tuple(json.loads(row.notes)),
+            user=row.user, star=bool(row.star), event=row.event or 0,
         )  # fmt: skip
 
+
+class _Late(Exception):
+    """The job is another claim's now, or has ended."""
+
+
+def _holds(connection: Connection, job: str, fence: int) -> bool:
+    running = (jobs.c.id == job) & (jobs.c.fence == fence) & (jobs.c.state == "running")
+    return connection.execute(select(jobs.c.id).where(running)).first() is not None

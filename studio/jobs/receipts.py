@@ -1,0 +1,113 @@
+"""Which weights made a picture: their identity when it was asked for, their hashes when it was made."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import delete, insert, select
+
+from studio.errors import Conflict, StudioError
+from studio.library import Database
+from studio.library.tables import weights
+from studio.models import Models
+from studio.schema import Rendered, ResolvedRequest, WorkerStatus
+
+NOISE = "torch.Generator(cpu), one for each picture, seeded with its seed"
+STAMP = ("size", "mtime_ns", "inode")
+
+
+class Weights:
+    """The files behind a request. A file's hash is read once; another size, time or inode renews it."""
+
+    def __init__(self, database: Database, models: Models) -> None:
+        self._database, self._models = database, models
+        self._hashing = threading.Lock()
+
+    def snapshot(self, request: ResolvedRequest) -> dict[str, Any]:
+        """What the job was asked with: the stamp of each weight file by its name. Costs a stat for each."""
+        return {name: _stamp(file) for name, file in self._files(request)}
+
+    def check(self, request: ResolvedRequest, snapshot: Mapping[str, Any]) -> None:
+        """Raises Conflict where a file is another one than when the job was queued."""
+        if not snapshot:  # queued by a studio that did not write it down yet
+            return
+        now = self.snapshot(request)
+        changed = [name for name in snapshot if now.get(name) != snapshot[name]]
+        if changed:
+            raise Conflict(
+                f"{changed[0]} was replaced after the job was queued.",
+                hint="Generate again: the job kept what it was asked with, and that is gone.",
+                code="weights_changed",
+            )
+
+    def hashes(self, request: ResolvedRequest) -> dict[str, str]:
+        """sha256 of each weight file by its name."""
+        return {name: self._sha256(file) for name, file in self._files(request)}
+
+    def warm(self, request: ResolvedRequest) -> None:
+        """Reads the hashes beside the run, so that the first picture need not wait for them."""
+
+        def work() -> None:
+            with suppress(OSError, StudioError):  # told where they are needed
+                self.hashes(request)
+
+        threading.Thread(target=work, name="hashes", daemon=True).start()
+
+    def cache_key(self, request: ResolvedRequest, snapshot: Mapping[str, Any], pictures: list[str]) -> str:
+        """Equal for jobs that make equal pictures. `pictures`: hashes of those that the request names."""
+        asked = request.model_dump(mode="json", exclude={"init_image", "mask"})
+        asked["control"] = None if request.control is None else request.control.model_dump(exclude={"image"})
+        text = json.dumps([asked, snapshot, pictures], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def _files(self, request: ResolvedRequest) -> Iterator[tuple[str, Path]]:
+        folder = self._models.get(request.model).folder
+        if not folder.is_dir():
+            yield request.model, folder
+        for file in sorted(folder.rglob("*.safetensors")):
+            yield f"{request.model}/{file.relative_to(folder).as_posix()}", file
+        for lora in request.loras:
+            yield f"LoRA {lora.name}", self._models.lora(lora.name).file
+
+    def _sha256(self, file: Path) -> str:
+        stamp = _stamp(file)
+        with self._hashing:
+            with self._database.read() as connection:
+                row = connection.execute(select(weights).where(weights.c.file == str(file))).first()
+            if row is not None and [row.size, row.mtime_ns, row.inode] == stamp:
+                return str(row.sha256)
+            with file.open("rb") as stream:
+                digest = hashlib.file_digest(stream, "sha256").hexdigest()
+            fresh = dict(zip(STAMP, stamp, strict=True))
+            with self._database.write() as connection:
+                connection.execute(delete(weights).where(weights.c.file == str(file)))
+                connection.execute(insert(weights).values(file=str(file), sha256=digest, **fresh))
+        return digest
+
+
+def receipt(
+    hashes: Mapping[str, str], picture: Rendered, worker: WorkerStatus, versions: Mapping[str, str]
+) -> dict[str, Any]:
+    """All that decides a picture besides its request. `batch`: rows of its steps, None where not told."""
+    return {
+        "seed": picture.seed,
+        "weights": dict(hashes),
+        "versions": dict(versions) | dict(worker.versions),
+        "device": worker.device,
+        "dtype": worker.dtype,
+        "backend": worker.backends.get("", worker.backend),
+        "noise": NOISE,
+        "batch": picture.rows,
+        "notes": list(picture.notes),
+    }
+
+
+def _stamp(file: Path) -> list[int]:
+    state = file.stat()
+    return [state.st_size, state.st_mtime_ns, state.st_ino]
