@@ -14,15 +14,18 @@ from PIL import Image
 
 from studio import __version__, edges, infotext, presets, prompt, uploads
 from studio.accounts import Accounts
+from studio.campaigns import Campaigns
 from studio.catalog import CONTROLS, SCHEDULERS
 from studio.errors import BadRequest, NotFound
 from studio.executors import Executor, make_executor
 from studio.jobs import Jobs
 from studio.jobs.receipts import Weights, receipt
 from studio.library import Database, Library
-from studio.models import ModelRow, Models
+from studio.models import ModelRow, Models, Pulls
 from studio.people import speaker
 from studio.presets import Presets
+from studio.review.links import Chosen, LinkView, ShareRequest
+from studio.review.review import Review
 from studio.schema import (
     HANDLING,
     Event,
@@ -39,6 +42,7 @@ from studio.schema import (
 from studio.settings import Settings
 
 DRAWN_SEEDS = 4_294_967_294  # seeds are drawn from 0 to this less one, as other tools do
+AHEAD = 3  # ticks of work that a campaign keeps in the queue: the engine never waits for its next row
 VERSIONS = ("torch", "diffusers", "transformers", "gradio")
 
 
@@ -55,12 +59,18 @@ class Studio:
         executor: Executor,
     ) -> None:
         self.settings, self.models, self.presets = settings, models, presets
+        self.pulls = Pulls(models)
         self.library, self.executor = library, executor
+        self.review = Review(settings)
         self._database, self.accounts = database, Accounts(database)
         self.weights = Weights(database, models)
         self.jobs = Jobs(
             settings, database, library, executor, infotext.stamp, self._inputs, self._receipt
         )
+        self.campaigns = Campaigns(
+            settings.home, database, library, self.resolve, self._give, self.jobs.get, self.jobs.cancel,
+            ahead=AHEAD * settings.rows,
+        )  # fmt: skip
 
     @classmethod
     def open(cls, settings: Settings, executor: Executor | None = None) -> Studio:
@@ -75,6 +85,7 @@ class Studio:
             ) from None
         database = Database(settings.home / "studio.db", settings.database_url)
         models, library = Models(settings), Library(settings.home, database, settings.disk_free)
+        settings = settings.model_copy(update={"model": models.default()})  # the worker loads it first
         runner = executor if executor is not None else make_executor(settings, models)
         return cls(settings, models, Presets(settings.presets_dirs), database, library, runner)
 
@@ -82,10 +93,16 @@ class Studio:
         """Returns at once; the default model loads meanwhile. Jobs of an earlier run go on."""
         self.executor.start()
         self.jobs.start()
+        self.review.start()
+        if self.settings.executor != "inline":  # a command line runs what it was asked, and nothing else
+            self.campaigns.start()
 
     def close(self) -> None:
         """Running jobs are queued again for the next start."""
+        self.campaigns.close()
+        self.pulls.close()
         self.jobs.close()
+        self.review.close()
         self.executor.close()
         self._database.close()
 
@@ -99,7 +116,7 @@ class Studio:
         """
         if request.preset is not None:
             request = presets.apply(self.presets.get(request.preset), request)
-        model = self.models.get(request.model if request.model is not None else self.settings.model)
+        model = self.models.get(request.model if request.model is not None else self.models.default())
         loras = self._stack(request, model)
         prompt.parse(request.negative_prompt or "", field="negative_prompt")
         self._check_names(request, model)
@@ -216,6 +233,11 @@ class Studio:
     def _receipt(self, request: ResolvedRequest, picture: Rendered) -> Mapping[str, Any]:
         return receipt(self.weights.hashes(request), picture, self.executor.status(), _versions())
 
+    def _give(self, request: ResolvedRequest, key: str) -> JobView:
+        """A campaign's run: the same key twice gives the same job."""
+        snapshot = self.weights.snapshot(request)
+        return self.jobs.submit(request, user=speaker.get().name, key=key, snapshot=snapshot)
+
     def job(self, id: str) -> JobView:
         return self.jobs.get(id)
 
@@ -265,11 +287,22 @@ class Studio:
     def image(self, id: str) -> ImageRow:
         return self.library.image(id)
 
-    def trash(self, ids: Sequence[str]) -> None:
-        self.library.trash(ids)
+    def share(self, request: ShareRequest) -> LinkView:
+        """A link at which clients see copies of the pictures. Those of one prompt and shape are versions.
 
-    def restore(self, ids: Sequence[str]) -> None:
-        self.library.restore(ids)
+        Raises NotFound for a picture or preset that is not there.
+        """
+        rows = [self.library.image(id) for id in request.images]
+        known = {preset.name: preset for preset in self.presets.list()}
+        if request.preset is not None:
+            self.presets.get(request.preset)
+        named = [request.preset, *(row.request.preset for row in rows)]
+        brand = next((known[name] for name in named if name in known), None)
+        files = [self.library.picture_bytes(row.id)[0] for row in rows]
+        groups = [f"{row.request.prompt} {row.width / row.height}" for row in rows]
+        chosen = [Chosen(*one) for one in zip(request.images, files, groups, strict=True)]
+        worn = {"title": dict(brand.title), "palette": dict(brand.palette)} if brand and brand.palette else {}
+        return self.review.share(request, chosen, worn, speaker.get().name)
 
     def edges(self, id: str, low: int, high: int, size: tuple[int, int] | None = None) -> bytes:
         """PNG of a picture's Canny edges, as a ControlNet sees them at `size` (width, height) in px."""
@@ -285,7 +318,7 @@ class Studio:
 
     def count_tokens(self, prompt: str, model: str | None = None) -> int:
         """Without start and end token, tags and comments; 75 fill a chunk."""
-        return self.models.count_tokens(model if model is not None else self.settings.model, prompt)
+        return self.models.count_tokens(model if model is not None else self.models.default(), prompt)
 
     def status(self) -> StudioStatus:
         ended = self.jobs.by_state()
