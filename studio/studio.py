@@ -287,6 +287,12 @@ class Studio:
     def image(self, id: str) -> ImageRow:
         return self.library.image(id)
 
+    def trash(self, ids: Sequence[str]) -> None:
+        self.library.trash(ids)
+
+    def restore(self, ids: Sequence[str]) -> None:
+        self.library.restore(ids)
+
     def share(self, request: ShareRequest) -> LinkView:
         """A link at which clients see copies of the pictures. Those of one prompt and shape are versions.
 
