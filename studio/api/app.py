@@ -9,7 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from fastapi import FastAPI
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from studio.api import docs, errors, health, login, native
+from studio.api import docs, errors, health, login, models, native
 from studio.api.a1111 import add_a1111
 from studio.api.openai import add_openai
 from studio.api.page import Build, Page
@@ -61,6 +61,8 @@ def make_api(studio: Studio, place: Page, sign_in: SignIn) -> FastAPI:
     native.add_jobs(app, studio, listeners)
     native.add_images(app, studio)
     native.add_choices(app, studio)
+    models.add_models(app, studio)
+    models.add_pulls(app, studio)
     add_a1111(app, studio, listeners)
     add_openai(app, studio, listeners)
     add_review(app, studio)

@@ -59,7 +59,7 @@ def add_health(app: FastAPI, studio: Studio, page_problem: Callable[[], str]) ->
 def not_loaded(studio: Studio) -> NotReady:
     """Why: a default model that is not there, or is not whole, never will be loaded."""
     try:
-        studio.models.get(studio.settings.model)
+        studio.models.get(studio.models.default())
     except StudioError as error:
         return NotReady(f"The default model cannot be loaded. {error.message}", hint="See: studio doctor.")
     return NotReady("The worker is loading the default model.", hint="Jobs are accepted and will wait.")

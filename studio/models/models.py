@@ -20,6 +20,7 @@ from studio.models.checkpoint import NOTES, read_checkpoint, write_folder, write
 from studio.models.folders import INDEX, PARTS, ModelRow, read_config, read_folder, recorded
 from studio.models.hashes import Hashes
 from studio.models.lora_files import LoraRow, read_lora
+from studio.models.needs import needs
 from studio.models.tokens import count, load_tokenizer
 from studio.prompt import parse
 from studio.safetensors_header import read_header
@@ -210,8 +211,16 @@ class Models:
         folders[name].rename(gone)  # at once for everybody; deleting 7 GB takes a while
         shutil.rmtree(gone, ignore_errors=True)
 
+    def needs(self, name: str, dtype: str) -> dict[int, int]:
+        """Side of a square picture in px -> about how many bytes of memory it takes. Raises as `get`."""
+        row = self.get(name)
+        key = ("needs", row.folder, dtype, *_tree_stamp(row.folder))
+        return self._once(key, lambda: needs(row, dtype))
+
     def default(self) -> str:
-        """The model of requests that name none: as chosen on the page, else as STUDIO_MODEL says."""
+        """The model of requests that name none: as STUDIO_MODEL says, else as chosen, else the built-in."""
+        if self._fixed:
+            return self.settings.model
         try:
             chosen = self._choice.read_text(encoding="utf-8").strip()
         except OSError:
@@ -221,10 +230,20 @@ class Models:
     def make_default(self, name: str) -> None:
         """Kept over restarts. Raises NotFound, or what is wrong with the model."""
         self.get(name)
+        if self._fixed and name != self.settings.model:
+            raise Conflict(
+                f"STUDIO_MODEL fixes the default: {self.settings.model}.",
+                hint="Start without it to choose here.",
+                code="model_fixed",
+            )
         self._choice.parent.mkdir(parents=True, exist_ok=True)
         rough = self._choice.with_suffix(".tmp")
         rough.write_text(name, encoding="utf-8")
         rough.rename(self._choice)
+
+    @property
+    def _fixed(self) -> bool:
+        return "model" in self.settings.model_fields_set
 
     @property
     def _choice(self) -> Path:

@@ -178,11 +178,11 @@ def negative_box(page: Page, prefix: str) -> Any:
 def default_model(studio: Studio) -> ModelRow:
     """The model requests get when they name none; if it is missing, a row with which the page can stand."""
     try:
-        return studio.models.get(studio.settings.model)
+        return studio.models.get(studio.models.default())
     except StudioError:
         kind = FAMILIES["pocket"]
         return ModelRow(
-            studio.settings.model,
+            studio.models.default(),
             kind.label,
             "pocket",
             Path(),
@@ -341,7 +341,7 @@ def model_choice(page: Page, prefix: str, size: Any) -> Any:
     studio = page.studio
     rows = [(row.label, row.name) for row in studio.models.list()]
     choice = gr.Dropdown(
-        rows or [(page.t("no_model"), studio.settings.model)],
+        rows or [(page.t("no_model"), studio.models.default())],
         value=default_model(studio).name,
         label=page.t("model"),
         elem_id=f"{prefix}-model",

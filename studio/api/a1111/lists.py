@@ -35,7 +35,7 @@ def options_of(studio: Studio, clients: Clients, caller: Caller) -> dict[str, An
         "sd_checkpoint_hash": "", "enable_pnginfo": True, "live_previews_enable": True,
         "show_progress_every_n_steps": 1, "eta_noise_seed_delta": 0, "randn_source": "CPU",
         "img2img_fix_steps": False, "upscaler_for_img2img": None,
-        "sd_model_checkpoint": studio.settings.model,
+        "sd_model_checkpoint": studio.models.default(),
     } | own  # fmt: skip
 
 

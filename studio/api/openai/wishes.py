@@ -53,7 +53,7 @@ def fields_of(studio: Studio, wish: Generate) -> dict[str, Any]:
     fields |= {name: value for name in SAME if (value := getattr(wish, name)) is not None}
     if wish.model and not THEIRS.fullmatch(wish.model):
         fields["model"] = studio.models.get(wish.model).name
-    model = studio.models.get(fields.get("model", studio.settings.model))
+    model = studio.models.get(fields.get("model", studio.models.default()))
     if wish.steps is not None or wish.quality in EFFORT:
         fields["steps"] = wish.steps or max(1, round(model.steps * EFFORT[wish.quality]))
     if wish.size not in (None, "", "auto"):
@@ -91,7 +91,7 @@ def edit_request(studio: Studio, wish: Edit, image: bytes, mask: bytes | None) -
     fields = fields_of(studio, wish)
     given = pictures.opened(studio.cleaned(image))
     if "width" not in fields:
-        model = studio.models.get(fields.get("model", studio.settings.model))
+        model = studio.models.get(fields.get("model", studio.models.default()))
         fields["width"], fields["height"] = own_size(given.size, model)
     parse(GenerationRequest, fields)
     size = fields["width"], fields["height"]
