@@ -136,7 +136,7 @@ def add_starts(app: FastAPI, studio: Studio) -> None:
         return shown.campaign(studio.campaigns.create(sheet, options, wish.name))
 
     def look(wish: Asked) -> shown.Preview:
-        """Pictures are not kept yet: each stands in for itself by an id of zeros that is never asked for."""
+        """Pictures that came along are kept as uploads: cells that name them can only be judged with them."""
         sheet = wish.sheet()
         options = wish.options({name: studio.upload(data) for name, data in wish.pictures.items()})
         plan = studio.campaigns.plan(sheet, options)

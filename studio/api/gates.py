@@ -39,6 +39,14 @@ OURS: tuple[tuple[Need, str, str], ...] = (
     ("generate", "POST", "/api/v1/review/links /api/v1/review/links/{id}/extend"),
     ("generate", "POST", "/api/v1/review/links/{id}/tunnel /api/v1/review/feedback"),
     ("generate", "DELETE", "/api/v1/review/links/{id}"),
+    # campaigns
+    ("generate", "POST", "/api/v1/campaigns /api/v1/campaigns/preview /api/v1/campaigns/{id}/retry"),
+    ("generate", "POST", "/api/v1/grids"),
+    ("generate", "PATCH", "/api/v1/campaigns/{id}/rows/{row}"),
+    ("generate", "DELETE", "/api/v1/campaigns/{id}"),
+    ("read", "GET", "/api/v1/campaigns /api/v1/campaigns/{id} /api/v1/campaigns/{id}/rows"),
+    ("read", "GET", "/api/v1/campaigns/{id}/pictures.zip"),
+    ("read", "GET HEAD", "/api/v1/campaigns/{id}/results.csv /api/v1/campaigns/{id}/contact-sheet.png"),
     # AUTOMATIC1111's API
     ("generate", "POST", "/sdapi/v1/txt2img /sdapi/v1/img2img /sdapi/v1/interrupt /sdapi/v1/skip"),
     ("generate", "POST", "/sdapi/v1/extra-single-image /sdapi/v1/extra-batch-images /sdapi/v1/png-info"),

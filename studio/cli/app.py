@@ -7,6 +7,7 @@ import sys
 
 import typer
 
+from studio.cli.campaign import campaign
 from studio.cli.doctor import doctor
 from studio.cli.generate import generate
 from studio.cli.keys import keys
@@ -18,7 +19,7 @@ from studio.cli.serve import serve
 from studio.cli.users import users
 from studio.errors import StudioError
 
-VERBS = (serve, generate, presets, doctor)
+VERBS = (serve, generate, campaign, presets, doctor)
 GROUPS = {"models": models, "loras": loras, "users": users, "keys": keys, "review": review}
 
 app = typer.Typer(

@@ -1,4 +1,4 @@
-"""A studio with a campaign, to be killed: `python feed_campaign.py HOME SHEET`. One line for each new picture."""
+"""A studio with a campaign, to be killed: `python feed_campaign.py HOME SHEET`. A line for each picture."""
 
 from __future__ import annotations
 
