@@ -26,6 +26,7 @@ from studio.people import speaker
 from studio.presets import Presets
 from studio.review.links import Chosen, LinkView, ShareRequest
 from studio.review.review import Review
+from studio.sandbox import Sandbox
 from studio.schema import (
     HANDLING,
     Event,
@@ -62,7 +63,7 @@ class Studio:
         self.pulls = Pulls(models)
         self.library, self.executor = library, executor
         self.review = Review(settings)
-        self._database, self.accounts = database, Accounts(database)
+        self._database, self.accounts, self.sandbox = database, Accounts(database), Sandbox()
         self.weights = Weights(database, models)
         self.jobs = Jobs(
             settings, database, library, executor, infotext.stamp, self._inputs, self._receipt
@@ -92,6 +93,8 @@ class Studio:
     def start(self) -> None:
         """Returns at once; the default model loads meanwhile. Jobs of an earlier run go on."""
         self.executor.start()
+        if self.settings.executor == "local":  # a server; others start it with their first upload
+            self.sandbox.start()
         self.jobs.start()
         self.review.start()
         if self.settings.executor != "inline":  # a command line runs what it was asked, and nothing else
@@ -104,6 +107,7 @@ class Studio:
         self.jobs.close()
         self.review.close()
         self.executor.close()
+        self.sandbox.close()
         self._database.close()
 
     # --- requests ---
@@ -265,7 +269,7 @@ class Studio:
 
     def cleaned(self, data: bytes) -> uploads.Upload:
         """As `upload` would keep it; nothing is written. Raises TooLarge, UnsupportedImage."""
-        return uploads.clean(data, self.settings.upload_bytes, self.settings.upload_pixels)
+        return self.sandbox.clean(data, self.settings.upload_bytes, self.settings.upload_pixels)
 
     def keep(self, picture: uploads.Upload) -> str:
         """Id of a picture that was cleaned."""

@@ -31,11 +31,21 @@ class Upload:
     height: int
 
 
-def clean(data: bytes, max_bytes: int, max_pixels: int) -> Upload:
-    """Raises TooLarge for bytes, UnsupportedImage for all else (`metadata_too_large`, `too_many_pixels`).
+@dataclass(frozen=True)
+class Judged:
+    """A file whose head is in order; its pixels have not been looked at."""
 
-    Costs next to nothing for a file that is refused by its head; one that passes is decoded here.
-    """
+    picture: Image.Image
+    kind: str
+
+
+def clean(data: bytes, max_bytes: int, max_pixels: int) -> Upload:
+    """Raises TooLarge for bytes, UnsupportedImage for all else (`metadata_too_large`, `too_many_pixels`)."""
+    return decode(judge(data, max_bytes, max_pixels))
+
+
+def judge(data: bytes, max_bytes: int, max_pixels: int) -> Judged:
+    """Costs next to nothing. Raises TooLarge, UnsupportedImage."""
     if len(data) > max_bytes:
         raise TooLarge(
             f"The file has {len(data) / 2**20:.1f} MB; at most {max_bytes / 2**20:.1f} MB are taken.",
@@ -43,7 +53,20 @@ def clean(data: bytes, max_bytes: int, max_pixels: int) -> Upload:
         )
     kind = _kind(data)
     _check_notes(data, kind)
-    return _decode(data, kind, max_pixels)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow's own size warning: judged below, with a lower limit
+            picture = Image.open(io.BytesIO(data), formats=[kind])
+        _check_size(picture, max_pixels)
+    except UnsupportedImage:
+        raise
+    except Image.DecompressionBombError:
+        raise UnsupportedImage(
+            "The picture has too many pixels.", hint=KINDS, code="too_many_pixels"
+        ) from None
+    except Exception:  # decoders raise whatever a damaged file leads them to
+        raise _damaged(kind) from None
+    return Judged(picture, kind)
 
 
 def _kind(data: bytes) -> str:
@@ -113,26 +136,25 @@ def _chunks(data: bytes, kind: str) -> Iterator[tuple[bytes, memoryview]]:
         at += size
 
 
-def _decode(data: bytes, kind: str, max_pixels: int) -> Upload:
-    """The one place where a decoder meets bytes from outside; a child process with limits goes around it."""
+def decode(judged: Judged) -> Upload:
+    """The one place where a decoder meets bytes from outside; sandbox/ gives it a process with limits.
+
+    Raises UnsupportedImage for a damaged picture.
+    """
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow's own size warning: judged below, with a lower limit
-            picture = Image.open(io.BytesIO(data), formats=[kind])
-        _check_size(picture, max_pixels)
-        picture.load()
-        upright = ImageOps.exif_transpose(picture)
+        judged.picture.load()
+        upright = ImageOps.exif_transpose(judged.picture)
         mode = "RGBA" if upright.has_transparency_data else MODES.get(upright.mode, upright.mode)
         plain = _eight_bit(upright).convert(mode)
-    except UnsupportedImage:
+    except MemoryError:
         raise
-    except Image.DecompressionBombError:
-        raise UnsupportedImage(
-            "The picture has too many pixels.", hint=KINDS, code="too_many_pixels"
-        ) from None
     except Exception:  # decoders raise whatever a damaged file leads them to
-        raise UnsupportedImage(f"The {kind} picture is damaged: it cannot be decoded.", hint=KINDS) from None
-    return _encode(plain, "jpeg" if kind == "JPEG" else "png")
+        raise _damaged(judged.kind) from None
+    return _encode(plain, "jpeg" if judged.kind == "JPEG" else "png")
+
+
+def _damaged(kind: str) -> UnsupportedImage:
+    return UnsupportedImage(f"The {kind} picture is damaged: it cannot be decoded.", hint=KINDS)
 
 
 def _eight_bit(picture: Image.Image) -> Image.Image:
