@@ -17,6 +17,7 @@ from studio.api.page import Build, Page
 from studio.api.review import add_review
 from studio.api.sign_in import SignIn
 from studio.api.stream import Listeners
+from studio.api.verify import add_verify
 from studio.api.walls import Walls
 from studio.studio import Studio
 
@@ -62,6 +63,7 @@ def make_api(studio: Studio, place: Page, sign_in: SignIn) -> FastAPI:
     native.add_jobs(app, studio, listeners)
     native.add_images(app, studio)
     native.add_choices(app, studio)
+    add_verify(app, studio)
     models.add_models(app, studio)
     models.add_pulls(app, studio)
     add_a1111(app, studio, listeners)

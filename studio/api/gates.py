@@ -22,7 +22,7 @@ OURS: tuple[tuple[Need, str, str], ...] = (
     ("read", "GET", "/metrics"),
     ("read", "GET", "/docs"),
     ("read", "GET HEAD", "/openapi.json"),
-    ("generate", "POST", "/generate /api/v1/jobs /api/v1/uploads"),
+    ("generate", "POST", "/generate /api/v1/jobs /api/v1/uploads /api/v1/verify"),
     ("read", "GET", "/api/v1/jobs /api/v1/jobs/{id}/events"),
     ("read", "GET HEAD", "/api/v1/jobs/{id:path}"),
     ("generate", "DELETE", "/api/v1/jobs/{id:path}"),

@@ -24,6 +24,14 @@ from studio.schema import GenerationRequest, parse_json
 from studio.studio import Studio
 
 
+FILE_FORM = {
+    "schema": {
+        "type": "object", "required": ["file"],
+        "properties": {"file": {"type": "string", "format": "binary"}},
+    }
+}  # fmt: skip
+
+
 async def asked(request: Request) -> GenerationRequest:
     """The body as a request, read here so that a mistake is told with its position and nearest field."""
     return parse_json(GenerationRequest, await request.body())
@@ -136,12 +144,9 @@ def add_images(app: FastAPI, studio: Studio) -> None:
     def image(id: str) -> views.ImageDetail:
         return views.image_detail(studio.image(id))
 
-    file_part = {"file": {"type": "string", "format": "binary"}}
-    form = {"schema": {"type": "object", "required": ["file"], "properties": file_part}}
-
     @app.post(
         f"{PREFIX}/uploads", status_code=201, tags=["images"], responses=refusals(415, 422),
-        openapi_extra={"requestBody": {"required": True, "content": {"multipart/form-data": form}}},
+        openapi_extra={"requestBody": {"required": True, "content": {"multipart/form-data": FILE_FORM}}},
         summary="Give a PNG, JPEG or WebP, to use as control.image, init_image or mask",
     )  # fmt: skip
     async def upload(request: Request) -> views.Uploaded:

@@ -17,9 +17,10 @@ from studio.cli.presets import presets
 from studio.cli.review import review
 from studio.cli.serve import serve
 from studio.cli.users import users
+from studio.cli.verify import verify
 from studio.errors import StudioError
 
-VERBS = (serve, generate, campaign, presets, doctor)
+VERBS = (serve, generate, campaign, presets, doctor, verify)
 GROUPS = {"models": models, "loras": loras, "users": users, "keys": keys, "review": review}
 
 app = typer.Typer(

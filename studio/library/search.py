@@ -7,6 +7,8 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+from studio.library.marks import mark_of
+
 MAX_WORDS = 16  # of one search
 
 SIGN = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff"
@@ -18,6 +20,7 @@ def words_for(request: Mapping[str, Any], seed: int, created: float, colours: tu
     named = [f"model:{request['model']}", f"preset:{request['preset'] or 'none'}", request["scheduler"]]
     named += [f"lora:{lora['name']}" for lora in request["loras"]]
     named += [f"date:{time.strftime('%Y-%m-%d', time.localtime(created))}", f"seed:{seed}"]
+    named.append(f"mark:{mark_of(request, seed)}")
     words = [request["prompt"], *named, *(f"colour:{name}" for name in colours)]
     return " ".join(words).casefold().replace("\0", " ")  # PostgreSQL's text holds no NUL
 
