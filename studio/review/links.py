@@ -62,7 +62,7 @@ def read_span(value: float | str) -> float:
 
 def span(text: str) -> float:
     """Seconds of '90s', '30m', '1h', '7d', '2w', or of a plain number of seconds. Raises ValueError."""
-    found = re.fullmatch(r"(\d{1,9}(?:\.\d{1,3})?)([smhdw]?)", text.strip().lower())
+    found = re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]{1,3})?)([smhdw]?)", text.strip().lower())
     if found is None:
         raise ValueError("write a time such as 30m, 1h or 7d")
     return float(found[1]) * UNITS[found[2] or "s"]

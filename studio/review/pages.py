@@ -15,7 +15,7 @@ from studio.review.store import Copy, Link, Said, Visitor, verdicts
 from studio.review.words import Text
 
 TEMPLATES = Path(__file__).with_name("templates")
-PIN_SIZE = 0.02  # radius of a pin, of the picture's longer side
+PIN_SIZE = 0.024  # radius of a pin, of the picture's longer side
 
 
 @dataclass(frozen=True)

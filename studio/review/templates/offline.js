@@ -55,7 +55,7 @@
   };
   const mark = (svg, entry, number) => {
     const { width, height } = svg.viewBox.baseVal;
-    const radius = Math.max(width, height) * 0.02;
+    const radius = Math.max(width, height) * 0.024;
     const [group, circle, text] = ['g', 'circle', 'text'].map((name) => document.createElementNS('http://www.w3.org/2000/svg', name));
     group.classList.add('pin-mark');
     const place = { cx: entry.x * width, cy: entry.y * height, r: radius };

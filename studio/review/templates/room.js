@@ -19,7 +19,7 @@
         mark = document.createElementNS(SVG, 'g');
         mark.classList.add('pin-mark', 'mine');
         const circle = document.createElementNS(SVG, 'circle');
-        circle.setAttribute('r', Math.max(width, height) * 0.02);
+        circle.setAttribute('r', Math.max(width, height) * 0.024);
         mark.append(circle);
         svg.append(mark);
       }
