@@ -21,15 +21,21 @@ def main() -> int:
     from studio.api.porch import Porch
     from studio.api.port import read_options, say, taken
     from studio.errors import StudioError
+    from studio.library.home import served_alone
 
     try:
-        with taken(settings := read_options(sys.argv[1:])) as listener, closing(Porch(listener)) as porch:
+        with (
+            taken(settings := read_options(sys.argv[1:])) as listener,
+            served_alone(settings.home, "{}:{}".format(*listener.getsockname()[:2])),
+            closing(Porch(listener)) as porch,
+        ):
             from studio.api import app, server  # 2 s: the porch answers meanwhile
             from studio.studio import Studio
 
             with closing(Studio.open(settings)) as studio:
                 studio.start()  # the worker loads its model while the web process imports the page
-                server.serve(app.web(studio, lambda: page(studio)), listener, porch)
+                server.serve(app.web(studio, lambda: page(studio)), listener, porch, studio.jobs.drain)
+                studio.jobs.close(server.LAST_PICTURE)
     except StudioError as error:
         return say(error)
     return 0

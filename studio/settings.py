@@ -47,10 +47,6 @@ class Settings(BaseSettings):
     download: Literal["internal", "client"] = Field(
         "internal", description="Downloaded pictures hold: internal = their settings too, client = pixels."
     )
-    mark: bool = Field(True, description="Put an invisible mark into the copies that clients get.")
-    organisation: str = Field(
-        "Brand Studio", min_length=1, max_length=60, description="Who signs pictures; read at the first start."
-    )
     upload_bytes: int = Field(20 * 2**20, ge=1, description="Largest picture upload.")
     upload_pixels: int = Field(40_000_000, ge=1, description="Largest picture upload in pixels.")
     allowed_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
@@ -71,7 +67,7 @@ class Settings(BaseSettings):
     review_ssh_key: str = Field("", description="Private key file for it; empty = the user's own keys.")
     review_known_hosts: str = Field("", description="File with that server's key; empty = the user's own.")
     executor: str = Field(
-        "local", description="local (worker process), inline (this process), fake (no model)."
+        "local", description="local (worker process), inline (this process), fake (no model), fake:0.1 (s a step)."
     )
 
     @field_validator("allowed_hosts", "review_names", mode="before")

@@ -12,7 +12,7 @@ from starlette.concurrency import run_in_threadpool
 
 from studio.api.stream import Listeners
 from studio.api.views import Generated
-from studio.errors import Conflict, EngineError, NotFound
+from studio.errors import Conflict, EngineError, NotFound, NotReady
 from studio.schema import FINAL, GenerationRequest
 from studio.studio import Studio
 
@@ -32,8 +32,10 @@ async def generated(
                 ended = item is not None and isinstance(item[1], FINAL)
                 if ended or await request.is_disconnected():
                     break
+        if studio.jobs.draining and not ended:
+            raise NotReady("The studio is stopping.", hint=f"Job {job.id} goes on when it is started again.")
     finally:
-        if not ended:
+        if not (ended or studio.jobs.draining):
             with suppress(Conflict, NotFound):
                 await run_in_threadpool(studio.cancel, job.id)
     return await run_in_threadpool(answer, studio, job.id)

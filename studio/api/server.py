@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import socket
 import sys
+from collections.abc import Callable
+from types import FrameType
 
 import uvicorn
 from starlette.types import ASGIApp
 
 from studio.api.porch import Porch
 
+LAST_PICTURE = 25.0  # seconds for the pictures that are being made when the studio is told to stop
 DRAIN = 3  # seconds for answers under way when the studio is told to stop
 HEADER_BYTES = 64 * 2**10  # of one request
 
@@ -23,8 +27,22 @@ def configure(app: ASGIApp) -> uvicorn.Config:
     )  # fmt: skip
 
 
-def serve(app: ASGIApp, listener: socket.socket, porch: Porch) -> None:
-    """Takes over from the porch, says the address, answers until a signal."""
+class Server(uvicorn.Server):
+    """`stopping` is called at the first signal: nothing new begins while answers are finished."""
+
+    def __init__(self, config: uvicorn.Config, stopping: Callable[[], None]) -> None:
+        super().__init__(config)
+        self.stopping = stopping
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self.stopping()
+        super().handle_exit(sig, frame)
+
+
+def serve(
+    app: ASGIApp, listener: socket.socket, porch: Porch, stopping: Callable[[], None] = lambda: None
+) -> None:
+    """Takes over from the porch, says the address, answers until a signal; a second one ends at once."""
     porch.close()
     host, port = listener.getsockname()[:2]
     address = f"[{host}]" if ":" in host else host
@@ -33,4 +51,6 @@ def serve(app: ASGIApp, listener: socket.socket, porch: Porch) -> None:
     # uvicorn raises the signal again once all is closed; SIGTERM would then end us before the worker ends.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with contextlib.suppress(KeyboardInterrupt):
-        uvicorn.Server(configure(app)).run(sockets=[listener])
+        Server(configure(app), stopping).run(sockets=[listener])
+    for number in (signal.SIGTERM, signal.SIGINT):  # the queue is on disk: nothing is lost by it
+        signal.signal(number, lambda *_: os._exit(1))

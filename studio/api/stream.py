@@ -20,6 +20,7 @@ from studio.schema import FINAL, Event, Failed, Picture, Preview
 from studio.studio import Studio
 
 MOST = 256  # listeners at once; each holds a thread until the job's next event
+LOOK = 0.5  # seconds between looks whether the studio stops
 PULSE = 10.0  # seconds of silence after which a line is sent, so that proxies keep the connection
 AHEAD = 8  # events read before the client took the last; a slow client then skips previews, not pictures
 
@@ -47,7 +48,8 @@ class Listeners:
     ) -> AsyncIterator[Numbered | None]:
         """Events after number `after` up to the final one; None after `pulse` seconds without any.
 
-        Leaving the loop ends the thread at the job's next event. Raises NotReady when too many listen.
+        Ends without a final event when the studio is told to stop. Leaving the loop ends the thread at the
+        job's next event. Raises NotReady when too many listen.
         """
         if not self.free.acquire(blocking=False):
             raise self.full()
@@ -71,13 +73,18 @@ class Listeners:
                 self.free.release()
 
         threading.Thread(target=pump, name=f"follow-{id[:8]}", daemon=True).start()
+        silent = 0.0
         try:
-            while True:
+            while not studio.jobs.draining:
                 try:
-                    item = await asyncio.wait_for(queue.get(), pulse)
+                    item = await asyncio.wait_for(queue.get(), min(LOOK, pulse))
                 except TimeoutError:
-                    yield None
+                    silent += min(LOOK, pulse)
+                    if silent >= pulse:
+                        silent = 0.0
+                        yield None
                     continue
+                silent = 0.0
                 yield item
                 if item is not None and isinstance(item[1], FINAL):
                     return
@@ -88,15 +95,22 @@ class Listeners:
 
 
 async def lines(events: AsyncIterator[Numbered | None]) -> AsyncIterator[str]:
-    """Server-sent events: `id` is the number to come back with as Last-Event-ID, `event` the event's name."""
+    """Server-sent events: `id` is the number to come back with as Last-Event-ID, `event` the event's name.
+
+    The last one is the job's end, or `server_restart`: the job goes on, and so does its stream, later.
+    """
     yield "retry: 1000\n\n"
+    ended = False
     async for item in events:
         if item is None:
             yield ": still here\n\n"
             continue
         number, event = item
+        ended = isinstance(event, FINAL)
         data = json.dumps(payload(event), ensure_ascii=False)
         yield f"id: {number}\nevent: {type(event).__name__.lower()}\ndata: {data}\n\n"
+    if not ended:
+        yield "event: server_restart\ndata: {}\n\n"
 
 
 def payload(event: Event) -> dict[str, object]:

@@ -42,13 +42,14 @@ class Executor(Protocol):
 EXECUTORS: Mapping[str, Callable[[Settings, Models], Executor]] = {
     "local": lambda settings, models: LocalExecutor(settings),
     "inline": InlineExecutor,
-    "fake": lambda settings, models: FakeExecutor(),
+    "fake": lambda settings, models: FakeExecutor(float(settings.executor.partition(":")[2] or 0)),
 }
 
 
 def make_executor(settings: Settings, models: Models) -> Executor:
     """The one that `settings.executor` names. Raises BadRequest for another word."""
-    if settings.executor not in EXECUTORS:
-        hint = nearest_names(settings.executor, EXECUTORS)
-        raise BadRequest(f"No executor {settings.executor!r}.", hint=hint, field="executor")
-    return EXECUTORS[settings.executor](settings, models)
+    name = settings.executor.partition(":")[0]
+    if name not in EXECUTORS:
+        hint = nearest_names(name, EXECUTORS)
+        raise BadRequest(f"No executor {name!r}.", hint=hint, field="executor")
+    return EXECUTORS[name](settings, models)
