@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 
@@ -16,7 +17,7 @@ def verify(file: Path, as_json: Json = False) -> None:
     from studio.cli.generate import open_studio, read_picture
 
     data = read_picture(file, "file") or b""
-    with open_studio() as studio:
+    with closing(open_studio()) as studio:
         found = studio.verify(data)
     if as_json:
         typer.echo(json.dumps(asdict(found), ensure_ascii=False))
@@ -24,6 +25,7 @@ def verify(file: Path, as_json: Json = False) -> None:
     typer.echo(found.verdict)
     if found.manifest is not None:
         made = found.manifest
-        typer.echo(f"manifest: {made.state}; {made.signer}; {made.generator}; {made.model} {made.made}".rstrip())
+        said = (made.state, made.signer, made.generator, made.model, made.made)
+        typer.echo(f"manifest: {'; '.join(filter(None, said))}")
     if found.mark:
         typer.echo(f"mark: {found.mark}; in the library: {', '.join(found.pictures) or 'no'}")

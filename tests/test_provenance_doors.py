@@ -1,0 +1,85 @@
+"""Rules, client copies and verification through the studio, its API and the command line."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from folders import make_model
+from PIL import Image
+from starlette.testclient import TestClient
+
+from studio.api.app import web
+from studio.errors import BadRequest
+from studio.executors import FakeExecutor
+from studio.schema import GenerationRequest
+from studio.settings import Settings
+from studio.studio import Studio
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    make_model(tmp_path / "home" / "models" / "pocket")
+    (tmp_path / "home" / "rules.yaml").write_text("banned: [cigarette]\n")
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def studio(home: Path) -> Iterator[Studio]:
+    with closing(Studio.open(Settings(home=home), FakeExecutor())) as studio:
+        studio.start()
+        yield studio
+
+
+def made(studio: Studio) -> str:
+    request = GenerationRequest(prompt="a red mug", width=256, height=256, steps=2, seed=5)
+    return studio.wait(studio.submit(request).id).images[0].id
+
+
+@pytest.mark.parametrize(
+    "prompt", ["a cigarette", "a (cigar:1.2)ette", "a ((CIGARETTE))", "x BREAK cigarette"]
+)
+def test_a_banned_word_is_refused_before_anything_is_queued(studio: Studio, prompt: str) -> None:
+    with pytest.raises(BadRequest, match="a rule of this studio"):
+        studio.submit(GenerationRequest(prompt=prompt))
+    assert studio.jobs_list() == []
+
+
+def test_a_client_copy_comes_home_again(studio: Studio) -> None:
+    id = made(studio)
+    copy, mime = studio.client_copy(id)
+    assert mime == "image/png" and b"red mug" not in copy
+    assert studio.verify(copy).verdict == "ours, unchanged"
+    stripped = io.BytesIO()
+    Image.open(io.BytesIO(copy)).convert("RGB").save(stripped, "JPEG", quality=85)
+    found = studio.verify(stripped.getvalue())
+    assert (found.verdict, found.manifest, found.pictures) == ("ours, changed since", None, (id,))
+
+
+def test_what_is_kept_has_no_mark(studio: Studio) -> None:
+    assert studio.verify(studio.picture_bytes(made(studio))[0]).mark == ""
+
+
+def test_the_api_verifies(studio: Studio) -> None:
+    copy, _ = studio.client_copy(made(studio))
+    with TestClient(web(studio), base_url="http://127.0.0.1") as client:
+        answer = client.post("/api/v1/verify", files={"file": ("a.png", copy)})
+        assert answer.json()["verdict"] == "ours, unchanged"
+        assert client.post("/api/v1/verify", files={"file": ("a.png", b"GIF89a")}).status_code == 415
+
+
+def test_the_command_line_verifies(
+    home: Path, studio: Studio, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from studio.cli.verify import verify
+
+    file = home / "copy.png"
+    file.write_bytes(studio.client_copy(made(studio))[0])
+    monkeypatch.setenv("STUDIO_HOME", str(home))
+    monkeypatch.setenv("STUDIO_EXECUTOR", "fake")
+    verify(file, as_json=True)
+    assert json.loads(capsys.readouterr().out)["manifest"]["state"] == "intact"
