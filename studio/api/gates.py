@@ -47,6 +47,7 @@ OURS: tuple[tuple[Need, str, str], ...] = (
     ("read", "GET", "/api/v1/campaigns /api/v1/campaigns/{id} /api/v1/campaigns/{id}/rows"),
     ("read", "GET", "/api/v1/campaigns/{id}/pictures.zip"),
     ("read", "GET HEAD", "/api/v1/campaigns/{id}/results.csv /api/v1/campaigns/{id}/contact-sheet.png"),
+    ("generate", "POST", "/api/v1/infotext"),
     # AUTOMATIC1111's API
     ("generate", "POST", "/sdapi/v1/txt2img /sdapi/v1/img2img /sdapi/v1/interrupt /sdapi/v1/skip"),
     ("generate", "POST", "/sdapi/v1/extra-single-image /sdapi/v1/extra-batch-images /sdapi/v1/png-info"),

@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import gradio as gr
+from pydantic import BaseModel
 
 from studio.errors import StudioError
-from studio.schema import GenerationRequest, ImageRow
+from studio.schema import GenerationRequest, ImageRow, parse, parse_json
 from studio.ui import stage
 from studio.ui.form import (
     Form,
@@ -20,13 +21,16 @@ from studio.ui.form import (
     model_choice,
     negative_box,
     prompt_box,
+    ratio,
     run_fields,
     size_chips,
+    sizes,
 )
-from studio.ui.html import Markup
-from studio.ui.parts import board
+from studio.ui.html import Markup, element
+from studio.ui.parts import board, dropper
 from studio.ui.run import AT_ONCE, QUIET, Updates, busy, buttons, cancel, idle, told
 from studio.ui.scene import Scene, watch
+from studio.ui.text import Text
 
 VARY = 0.6  # denoising strength of a variation: the layout stays, the rest is new
 
@@ -46,6 +50,8 @@ def build(page: Page) -> dict[str, Any]:
             with gr.Accordion(t("settings"), open=False, elem_id="create-settings"):
                 fields = run_fields(page, "create")
                 model = model_choice(page, "create", size)
+            taken = gr.HTML(Markup(""), elem_id="create-taken", apply_default_css=False)
+            drop = dropper(t, "create-drop")
         with gr.Column(elem_classes=["right"], min_width=0):
             view = board(stage.empty(t, t("empty_title"), t("empty_text")), elem_id="create-stage")
             strip = board(stage.strip(t, []), elem_id="create-strip")
@@ -65,6 +71,8 @@ def build(page: Page) -> dict[str, Any]:
     return {
         "form": form,
         "note": note,
+        "taken": taken,
+        "drop": drop,
         "prompt": prompt,
         "go": go,
         "stop": stop,
@@ -81,6 +89,7 @@ def wire(page: Page) -> None:
     parts["go"].click(desk.generate, form.inputs(page.kept), outputs, **QUIET)
     parts["stop"].click(cancel(page.studio), parts["job"], None, **AT_ONCE)
     parts["view"].select(desk.again, form.inputs(page.kept), outputs, **QUIET)
+    parts["drop"].input(desk.take, {parts["drop"]}, [*form.fields.values(), parts["taken"]], **AT_ONCE)
     canny = page.parts["canny"]
     shown = [parts["view"], parts["strip"], *form.fields.values(), canny["picture"], canny["view"], page.tabs]
     for source in (parts["view"], parts["strip"]):
@@ -174,6 +183,20 @@ class Desk:
         asked = asked_by(image.request) | {"count": 1, "seed": image.seed, "keep_seed": True}
         return {**self.form.fill(asked), self.form.fields["prompt"]: image.request.prompt}
 
+    def take(self, data: Mapping[Any, Any]) -> Updates:
+        """A picture was dropped: its settings fill the form, what cannot be followed is listed."""
+        try:
+            told = parse_json(Taken, str(data[self.parts["drop"]]).encode())
+            request = parse(GenerationRequest, told.request)
+        except StudioError as error:
+            return {self.parts["taken"]: stage.problem(self.t, error.as_dict())}
+        updates = self.form.fill(asked_for(request))
+        if request.width and request.height:
+            updates[self.form.fields["size"]] = size_of(self.page, request)
+        updates[self.form.fields["prompt"]] = request.prompt
+        updates[self.parts["taken"]] = taken_note(self.t, told)
+        return updates
+
     def resume(self, kept: Mapping[str, Any] | None) -> Iterator[Updates]:
         """After a reload: the strip at once, then the run that was going on, or what it made."""
         yield {self.parts["strip"]: self.strip()}
@@ -189,6 +212,44 @@ class Desk:
         elif not row.final:
             yield busy(self.parts, job)
             yield from told(self.t, self.parts, lambda: self.follow(job))
+
+
+class Taken(BaseModel):
+    """What /api/v1/infotext said of a picture, on its way back through the browser."""
+
+    tool: str
+    request: dict[str, Any]
+    unmatched: list[str]
+
+
+def taken_note(t: Text, told: Taken) -> Markup:
+    """Untrusted text, shown as text."""
+    said = element("p", t("taken", tool=told.tool[:40]), class_="caption", role="status")
+    if not told.unmatched:
+        return said
+    lines = [element("li", line) for line in told.unmatched]
+    rest = element("p", t("taken_not"), class_="caption")
+    return element("div", said, rest, element("ul", *lines), class_="taken")
+
+
+def asked_for(request: GenerationRequest) -> dict[str, Any]:
+    """Form values for what a request says; what it leaves out stays as it is, apart from the styles."""
+    asked = {
+        name: value
+        for name in ("negative_prompt", "steps", "guidance", "scheduler", "model", "seed")
+        if (value := getattr(request, name)) is not None
+    }
+    asked["keep_seed"] = "seed" in asked
+    asked["loras"] = [{"name": lora.name, "weight": lora.weight} for lora in request.loras]
+    return asked
+
+
+def size_of(page: Page, request: GenerationRequest) -> Any:
+    """The size's chip, and one more where none of them has it."""
+    row = default_model(page.studio) if request.model is None else page.studio.models.get(request.model)
+    chips, value = sizes(row), f"{request.width}x{request.height}"
+    own = [] if value in dict(chips).values() else [(ratio(request.width or 1, request.height or 1), value)]
+    return gr.update(choices=[*chips, *own], value=value)
 
 
 def remade(image: ImageRow, verb: str) -> GenerationRequest:

@@ -72,6 +72,22 @@ def picker(t: Text, elem_id: str) -> Any:
     return part("picker", "", inside, elem_id, {"words": words})
 
 
+def dropper(t: Text, elem_id: str) -> Any:
+    """A line that takes a picture for its settings. Value: what /api/v1/infotext answered, as JSON."""
+    inside = element(
+        "div",
+        element(
+            "label",
+            element("span", t("take_settings"), class_="picker-hint"),
+            element("span", t("choose"), class_="soft"),
+            element("input", type="file", accept="image/png,image/jpeg,image/webp", aria_label=t("choose")),
+        ),
+        element("p", class_="picker-note", role="status"),
+        class_="dropper",
+    )
+    return part("dropper", "", inside, elem_id, {"words": {"sending": t("sending"), "offline": t("offline")}})
+
+
 def stack(t: Text, rows: Sequence[LoraRow], elem_id: str) -> Any:
     """LoRA rows with weights and the strength budget. Value: see `stacked`."""
     words = {

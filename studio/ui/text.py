@@ -121,6 +121,12 @@ WORDS: Mapping[str, tuple[str, str]] = {
     ),
     "picture": ("Picture", "图片"),
     "drop": ("Drop or paste a picture", "拖入或粘贴图片"),
+    "take_settings": (
+        "Drop a picture anywhere to take its settings.",
+        "将图片拖到此处任意位置即可读取其生成参数。",
+    ),
+    "taken": ("Settings taken from a {tool} picture.", "已读取 {tool} 图片的参数。"),
+    "taken_not": ("Not to be had here:", "以下内容此处无法使用："),
     "choose": ("Choose a file", "选择文件"),
     "camera": ("Webcam", "摄像头"),
     "shoot": ("Take picture", "拍照"),

@@ -285,9 +285,9 @@ def test_progress_is_seen_while_it_runs_and_interrupt_keeps_what_is_done(api: Ap
     seen = api.get_progress()
     assert 0.3 < seen["progress"] < 1 and seen["eta_relative"] > 0 and seen["state"]["job_count"] == 3
     assert seen["state"]["sampling_steps"] == 40
-    until(lambda: api.get_progress()["current_image"] is not None)
-    rough = Image.open(BytesIO(base64.b64decode(api.get_progress()["current_image"])))
-    assert rough.format == "PNG"
+    kept: list[str] = []  # the rough picture goes when its batch ends
+    until(lambda: bool(shown := api.get_progress()["current_image"]) and kept.append(shown) is None)
+    assert Image.open(BytesIO(base64.b64decode(kept[0]))).format == "PNG"
     assert api.interrupt() == {}
     thread.join(timeout=20)
     assert 1 <= len(found[0].images) < 3
