@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import closing
 from datetime import UTC, datetime
 from functools import cached_property
 from hashlib import sha256
 from importlib import metadata
 from io import BytesIO
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from PIL import Image
@@ -18,11 +19,11 @@ from studio import __version__, edges, infotext, presets, prompt, uploads
 from studio.accounts import Accounts
 from studio.campaigns import Campaigns
 from studio.catalog import CONTROLS, SCHEDULERS
-from studio.errors import BadRequest, NotFound
+from studio.errors import BadRequest, EngineError, NotFound
 from studio.executors import Executor, make_executor
-from studio.infotext import Found
 from studio.jobs import Jobs
 from studio.jobs.receipts import Weights, receipt
+from studio.jobs.replay import Replay, compare, differences
 from studio.library import Database, Library
 from studio.library.marks import mark_of
 from studio.models import ModelRow, Models, Pulls
@@ -53,7 +54,6 @@ if TYPE_CHECKING:
 
 DRAWN_SEEDS = 4_294_967_294  # seeds are drawn from 0 to this less one, as other tools do
 AHEAD = 3  # ticks of work that a campaign keeps in the queue: the engine never waits for its next row
-PICTURES = ("init_image", "mask")  # fields that name one
 VERSIONS = ("torch", "diffusers", "transformers", "gradio")
 
 
@@ -295,41 +295,33 @@ class Studio:
         return self.library.picture_bytes(id)
 
     def images(
-        self, search: str = "", limit: int = 50, before: str | None = None, trash: bool = False
-    ) -> list[ImageRow]:
+        self, search: str = "", limit: int = 50, before: str | None = None, trash: bool = False,
+        star: bool = False, collection: str | None = None,
+    ) -> list[ImageRow]:  # fmt: skip
         """Newest first. `search`: words that must all be there. `before`: last id of the page before."""
-        return self.library.images(search, limit, before, trash)
+        return self.library.images(search, limit, before, trash, star, collection)
 
     def image(self, id: str) -> ImageRow:
         return self.library.image(id)
 
-    def recover(self, data: bytes) -> Found:
-        """Settings in a picture file of ours or of another tool, as far as this studio can follow them.
+    def star(self, ids: Sequence[str], star: bool) -> None:
+        """Raises NotFound, and then changes none."""
+        self.library.star(ids, star)
 
-        Raises BadRequest (`no_settings`), TooLarge, UnsupportedImage.
-        """
-        self.cleaned(data)  # judges the file before its notes are read
-        return self._matched(infotext.find(infotext.texts_of(data)))
+    def replay(self, id: str) -> Replay:
+        """Makes a picture again, keeps nothing, says how alike it is. Raises what running it raises."""
+        row = self.library.image(id)
+        made = self._rendered(row.request.model_copy(update={"seed": row.seed, "count": 1}))
+        why = differences(self.library.receipt(id), self._receipt(row.request, made))
+        return compare(id, self.library.picture_bytes(id)[0], made.data, row.format != "png", why)
 
-    def recover_text(self, text: str) -> Found:
-        """As `recover`, from pasted text."""
-        return self._matched(infotext.find_text(text))
-
-    def _matched(self, found: Found) -> Found:
-        loras = {name.casefold(): row.name for row in self.models.loras() for name in (row.title, row.name)}
-        presets = [row.name for row in self.presets.list()]
-        infotext.match(found, [row.name for row in self.models.list()], loras, presets)
-        control = found.fields.get("control") or {}
-        for name, id in (("control", control.get("image")), *((n, found.fields.get(n)) for n in PICTURES)):
-            try:
-                if id is not None:
-                    self.library.picture_bytes(id)
-            except NotFound:
-                found.miss(name, "its picture is not in this library")
-                del found.fields[name]
-        if "init_image" not in found.fields:
-            found.fields.pop("mask", None)
-        return found
+    def _rendered(self, request: ResolvedRequest) -> Rendered:
+        run = cast("Generator[Event]", self.executor.run(request, self._inputs(request, {})))
+        with closing(run) as events:
+            for event in events:
+                if isinstance(event, Rendered):
+                    return event
+        raise EngineError("The run ended without a picture.", hint="Try it again.")
 
     def trash(self, ids: Sequence[str]) -> None:
         self.library.trash(ids)

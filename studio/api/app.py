@@ -9,10 +9,9 @@ from importlib.metadata import PackageNotFoundError, version
 from fastapi import FastAPI
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from studio.api import docs, errors, health, login, models, native
+from studio.api import docs, errors, health, library, login, models, native, queue
 from studio.api.a1111 import add_a1111
 from studio.api.campaigns import add_campaigns
-from studio.api.infotext import add_infotext
 from studio.api.openai import add_openai
 from studio.api.page import Build, Page
 from studio.api.review import add_review
@@ -61,13 +60,15 @@ def make_api(studio: Studio, place: Page, sign_in: SignIn) -> FastAPI:
     listeners = Listeners()
     health.add_health(app, studio, lambda: place.problem)
     login.add_login(app, sign_in)
+    library.add_library(app, studio)
+    library.add_collections(app, studio)
+    queue.add_queue(app, studio)
     native.add_jobs(app, studio, listeners)
     native.add_images(app, studio)
     native.add_choices(app, studio)
     add_verify(app, studio)
     models.add_models(app, studio)
     models.add_pulls(app, studio)
-    add_infotext(app, studio)
     add_a1111(app, studio, listeners)
     add_openai(app, studio, listeners)
     add_review(app, studio)

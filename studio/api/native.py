@@ -5,7 +5,7 @@ Thin: each route is one verb of `Studio`. A route that only waits for the disk i
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from fastapi import Depends, FastAPI, Header, Query, Request, Response
 from fastapi.responses import StreamingResponse
@@ -120,17 +120,28 @@ def add_images(app: FastAPI, studio: Studio) -> None:
         search: Annotated[str, Query(max_length=500)] = "",
         limit: Annotated[int, Query(ge=1, le=200)] = 50,
         before: Annotated[str | None, Query(max_length=64)] = None,
+        trash: bool = False,
+        star: bool = False,
+        collection: Annotated[str | None, Query(max_length=64)] = None,
     ) -> list[views.ImageView]:
-        return [views.image_view(row) for row in studio.images(search, limit, before)]
+        """`search`: words of the prompt, or model:, preset:, lora:, colour:, date:YYYY-MM-DD and a name."""
+        rows = studio.images(search, limit, before, trash, star, collection)
+        return [views.image_view(row) for row in rows]
 
     @get_and_head(
         app, f"{PREFIX}/images/{{id}}/file", tags=["images"], response_class=Response,
         responses=refusals(404) | {200: {"content": {"image/png": {}, "image/jpeg": {}, "image/webp": {}}}},
         summary="The picture itself; ?download=1 to save it",
     )  # fmt: skip
-    def file(id: str, request: Request, download: bool = False) -> Response:
-        data, mime = studio.picture_bytes(id)
-        headers = {"etag": f'"{id}"', "cache-control": IMMUTABLE, "content-security-policy": "sandbox"}
+    def file(
+        id: str, request: Request, download: bool = False,
+        metadata: Annotated[Literal["internal", "client"] | None, Query()] = None,
+    ) -> Response:  # fmt: skip
+        """`metadata`: internal = with its settings, client = pixels, colour profile and marks of origin."""
+        plain = (metadata or (studio.settings.download if download else "internal")) == "client"
+        data, mime = (studio.client_copy if plain else studio.picture_bytes)(id)
+        tag = f'"{id}-client"' if plain else f'"{id}"'
+        headers = {"etag": tag, "cache-control": IMMUTABLE, "content-security-policy": "sandbox"}
         if headers["etag"] in request.headers.get("if-none-match", ""):
             return Response(status_code=304, headers=headers)
         if download:  # the id alone: no name that a stranger chose gets into a header

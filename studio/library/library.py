@@ -15,12 +15,13 @@ from sqlalchemy.exc import IntegrityError
 
 from studio.catalog import FORMATS
 from studio.errors import NotFound
+from studio.library.collections import Collections
 from studio.library.colours import colours_of
 from studio.library.database import Database
 from studio.library.disk import Disk, is_full
 from studio.library.files import is_id, new_id, read_file, set_aside, sweep, write_whole
 from studio.library.search import indexed, phrase, words_for, words_of
-from studio.library.tables import images, jobs, uploads
+from studio.library.tables import collection_images, images, jobs, uploads
 from studio.schema import Format, ImageRow, Picture, Rendered, ResolvedRequest
 
 log = logging.getLogger(__name__)
@@ -42,6 +43,7 @@ class Library:
         for folder in (self._pictures, self._uploads):
             folder.mkdir(parents=True, exist_ok=True)
         self.disk = Disk(home, disk_mark)
+        self.collections = Collections(database)
 
     def reconcile(self) -> None:
         """Call before anything is written, by any process. Afterwards files and rows name each other."""
@@ -136,10 +138,19 @@ class Library:
         return self._row(found)
 
     def images(
-        self, search: str = "", limit: int = 50, before: str | None = None, trash: bool = False
-    ) -> list[ImageRow]:
-        """Newest first. `search`: words that must all be there. `before`: last id of the page before."""
+        self, search: str = "", limit: int = 50, before: str | None = None, trash: bool = False,
+        star: bool = False, collection: str | None = None,
+    ) -> list[ImageRow]:  # fmt: skip
+        """Newest first. `search`: words that must all be there. `before`: last id of the page before.
+
+        Words like `model:pocket`, `preset:nordic`, `lora:neon`, `date:2026-11` and `colour:red` work too.
+        """
         query = select(images).order_by(images.c.number.desc()).limit(max(1, min(limit, MAX_PAGE)))
+        if star:
+            query = query.where(images.c.star == 1)
+        if collection is not None:
+            inside = select(collection_images.c.image).where(collection_images.c.collection == collection)
+            query = query.where(images.c.number.in_(inside))
         query = query.where(images.c.trashed.is_not(None) if trash else images.c.trashed.is_(None))
         query = self._found(query, words_of(search))
         if before is not None:
@@ -178,12 +189,16 @@ class Library:
         found = self._one(select(images.c.receipt).where(images.c.id == id))
         return dict(json.loads(found.receipt)) if found is not None and found.receipt else {}
 
+    def star(self, ids: Sequence[str], star: bool) -> None:
+        """Raises NotFound, and then changes none."""
+        self._mark(ids, {"star": int(star)})
+
     def trash(self, ids: Sequence[str]) -> None:
         """Hides pictures; `restore` brings them back. Raises NotFound, and then hides none."""
-        self._mark(ids, time.time())
+        self._mark(ids, {"trashed": time.time()})
 
     def restore(self, ids: Sequence[str]) -> None:
-        self._mark(ids, None)
+        self._mark(ids, {"trashed": None})
 
     def counts(self) -> tuple[int, int]:
         """(pictures, trashed pictures)."""
@@ -227,10 +242,10 @@ class Library:
         row = self.image(id)
         return read_file(row.file), FORMATS[row.format]
 
-    def _mark(self, ids: Sequence[str], when: float | None) -> None:
+    def _mark(self, ids: Sequence[str], values: dict[str, Any]) -> None:
         wanted = list(dict.fromkeys(ids))
         with self._database.write() as connection:
-            done = connection.execute(update(images).where(images.c.id.in_(wanted)).values(trashed=when))
+            done = connection.execute(update(images).where(images.c.id.in_(wanted)).values(values))
             if done.rowcount != len(wanted):
                 missing = len(wanted) - done.rowcount
                 raise NotFound(f"{missing} of {len(wanted)} pictures do not exist.", code="image_not_found")
