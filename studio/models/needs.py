@@ -10,6 +10,7 @@ import math
 from collections.abc import Mapping
 from pathlib import Path
 
+from studio.catalog import FAMILIES, Family
 from studio.models.checkpoint import FILE, read_checkpoint
 from studio.models.folders import NETWORKS, ModelRow, read_config, weight_files
 from studio.safetensors_header import read_header
@@ -17,6 +18,7 @@ from studio.safetensors_header import read_header
 SIZES = (512, 768, 1024)  # px
 WIDTHS: Mapping[str, int] = {"float32": 4, "float16": 2, "bfloat16": 2}  # bytes of a number
 UNET_LAYERS = 24  # feature maps of the outermost stage that are alive at once
+POCKET = FAMILIES["pocket"].context
 VAE_LAYERS = 3  # the same of the VAE's last stage but one, at full size
 
 
@@ -31,15 +33,23 @@ def needs(row: ModelRow, dtype: str) -> dict[int, int]:
     def peak(side: int) -> int:
         call = 2 * (side // factor) ** 2 * unet[0] * UNET_LAYERS
         drawing = side**2 * vae[min(1, len(vae) - 1)] * VAE_LAYERS
-        return held + max(call, drawing) * width
+        return int(held + max(call, drawing) * width)
 
     return {side: peak(side) for side in sorted({*SIZES, row.size})}
+
+
+def family_needs(family: Family, dtype: str) -> int:
+    """The same of a family's usual model at its own size."""
+    width = WIDTHS.get(dtype, 4)
+    unet, vae, factor = (64, 64, 4) if family.context == POCKET else (320, 256, 8)
+    call = 2 * (family.size // factor) ** 2 * unet * UNET_LAYERS
+    return int(family.gib * 2**30 / 2 * width) + max(call, family.size**2 * vae * VAE_LAYERS) * width
 
 
 def weights(folder: Path) -> int:
     """Numbers in all weights that are read."""
     apart = [file for part in NETWORKS for file in weight_files(folder / part)]
-    found = sum(math.prod(shape) for file in apart for _, shape in read_header(file).tensors.values())
+    found = sum(int(math.prod(shape)) for file in apart for _, shape in read_header(file).tensors.values())
     if not (folder / FILE).is_file():
         return found
     tensors = read_header(folder / FILE).tensors
@@ -50,4 +60,4 @@ def weights(folder: Path) -> int:
         if not weight_files(folder / name)
         for source in part.sources.values()
     }
-    return found + sum(math.prod(tensors[key][1]) for key in keys)
+    return found + sum(int(math.prod(tensors[key][1])) for key in keys)

@@ -89,6 +89,8 @@ class Form:
                 updates[component] = stacked(value, locked=held)
                 continue
             updates[component] = gr.update(value=value, interactive=not held)
+            if name == "model":  # models come and go while the page is open
+                updates[component]["choices"] = model_rows(self.page.studio)
             if name in LABELS:
                 label = t(LABELS[name])
                 updates[component]["label"] = f"{label} · {t('locked_by', title=title)}" if held else label
@@ -336,10 +338,14 @@ def guidance_advice(t: Text, value: float | None, default: float) -> str:
     return t("guidance_good")
 
 
+def model_rows(studio: Studio) -> list[tuple[str, str]]:
+    return [(row.label, row.name) for row in studio.models.list()]
+
+
 def model_choice(page: Page, prefix: str, size: Any) -> Any:
     """The model, wired to `size`: each family has its own formats."""
     studio = page.studio
-    rows = [(row.label, row.name) for row in studio.models.list()]
+    rows = model_rows(studio)
     choice = gr.Dropdown(
         rows or [(page.t("no_model"), studio.models.default())],
         value=default_model(studio).name,

@@ -1,4 +1,4 @@
-"""System: what is in memory, what waits, which versions run."""
+"""System: the models, what is in memory, what waits, which versions run."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from typing import Any
 
 import gradio as gr
 
-from studio.catalog import FAMILIES
 from studio.schema import JobView, StudioStatus
+from studio.ui import models
 from studio.ui.form import Page
 from studio.ui.html import Markup, element
 from studio.ui.run import AT_ONCE
@@ -18,8 +18,9 @@ JOBS = 12
 
 
 def build(page: Page) -> dict[str, Any]:
+    kept = models.build(page)
     view = gr.HTML(Markup(""), elem_id="system-view", apply_default_css=False)
-    return {"view": view, "timer": gr.Timer(PAUSE, active=False)}
+    return {**kept, "view": view, "timer": gr.Timer(PAUSE, active=False)}
 
 
 def wire(page: Page) -> None:
@@ -32,6 +33,7 @@ def wire(page: Page) -> None:
         lambda: (look(), gr.update(active=True)), None, [parts["view"], parts["timer"]], **AT_ONCE
     )
     parts["timer"].tick(look, None, parts["view"], **AT_ONCE)
+    models.wire(page, parts["timer"])
     for id, other in page.parts.items():
         if id != "system":
             other["tab"].select(lambda: gr.update(active=False), None, parts["timer"], **AT_ONCE)
@@ -43,7 +45,6 @@ def report(page: Page) -> Markup:
     return element(
         "div",
         worker(t, status),
-        models(page),
         jobs(t, studio.jobs_list(limit=JOBS)),
         versions(t, status),
         class_="report",
@@ -83,17 +84,6 @@ def worker(t: Text, status: StudioStatus) -> Markup:
             ]
         ),
     )
-
-
-def models(page: Page) -> Markup:
-    t = page.t
-    pairs = []
-    for row in page.studio.models.list():
-        family = FAMILIES[row.family]
-        about = [family.label, size(row.bytes), f"{row.size} px", *row.controls]
-        pairs.append((row.label, f"{' · '.join(about)}. {t.pick(family.advice, family.advice_zh)}"))
-    pairs += [(name, error.message) for name, error in page.studio.models.problems().items()]
-    return card(t("models"), facts(pairs or [(t("no_model"), "")]))
 
 
 def jobs(t: Text, rows: list[JobView]) -> Markup:
