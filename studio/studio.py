@@ -21,6 +21,7 @@ from studio.campaigns import Campaigns
 from studio.catalog import CONTROLS, SCHEDULERS
 from studio.errors import BadRequest, EngineError, NotFound
 from studio.executors import Executor, make_executor
+from studio.infotext import Found
 from studio.jobs import Jobs
 from studio.jobs.receipts import Weights, receipt
 from studio.jobs.replay import Replay, compare, differences
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
 
 DRAWN_SEEDS = 4_294_967_294  # seeds are drawn from 0 to this less one, as other tools do
 AHEAD = 3  # ticks of work that a campaign keeps in the queue: the engine never waits for its next row
+PICTURES = ("init_image", "mask")  # fields that name one
 VERSIONS = ("torch", "diffusers", "transformers", "gradio")
 
 
@@ -303,6 +305,34 @@ class Studio:
 
     def image(self, id: str) -> ImageRow:
         return self.library.image(id)
+
+    def recover(self, data: bytes) -> Found:
+        """Settings in a picture file of ours or of another tool, as far as this studio can follow them.
+
+        Raises BadRequest (`no_settings`), TooLarge, UnsupportedImage.
+        """
+        self.cleaned(data)  # judges the file before its notes are read
+        return self._matched(infotext.find(infotext.texts_of(data)))
+
+    def recover_text(self, text: str) -> Found:
+        """As `recover`, from pasted text."""
+        return self._matched(infotext.find_text(text))
+
+    def _matched(self, found: Found) -> Found:
+        loras = {name.casefold(): row.name for row in self.models.loras() for name in (row.title, row.name)}
+        presets = [row.name for row in self.presets.list()]
+        infotext.match(found, [row.name for row in self.models.list()], loras, presets)
+        control = found.fields.get("control") or {}
+        for name, id in (("control", control.get("image")), *((n, found.fields.get(n)) for n in PICTURES)):
+            try:
+                if id is not None:
+                    self.library.picture_bytes(id)
+            except NotFound:
+                found.miss(name, "its picture is not in this library")
+                del found.fields[name]
+        if "init_image" not in found.fields:
+            found.fields.pop("mask", None)
+        return found
 
     def star(self, ids: Sequence[str], star: bool) -> None:
         """Raises NotFound, and then changes none."""

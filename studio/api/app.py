@@ -12,6 +12,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from studio.api import docs, errors, health, library, login, models, native, queue
 from studio.api.a1111 import add_a1111
 from studio.api.campaigns import add_campaigns
+from studio.api.infotext import add_infotext
 from studio.api.openai import add_openai
 from studio.api.page import Build, Page
 from studio.api.review import add_review
@@ -69,6 +70,7 @@ def make_api(studio: Studio, place: Page, sign_in: SignIn) -> FastAPI:
     add_verify(app, studio)
     models.add_models(app, studio)
     models.add_pulls(app, studio)
+    add_infotext(app, studio)
     add_a1111(app, studio, listeners)
     add_openai(app, studio, listeners)
     add_review(app, studio)

@@ -46,6 +46,7 @@ OURS: tuple[tuple[Need, str, str], ...] = (
     ("generate", "POST", "/api/v1/review/links /api/v1/review/links/{id}/extend"),
     ("generate", "POST", "/api/v1/review/links/{id}/tunnel /api/v1/review/feedback"),
     ("generate", "DELETE", "/api/v1/review/links/{id}"),
+    ("generate", "POST", "/api/v1/infotext"),
     # campaigns
     ("generate", "POST", "/api/v1/campaigns /api/v1/campaigns/preview /api/v1/campaigns/{id}/retry"),
     ("generate", "POST", "/api/v1/grids"),
