@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
 
 from studio.errors import StudioError
+from studio.review.links import Verdict
 from studio.schema import ImageRow
-from studio.ui import stage
+from studio.ui import review_views, stage
 from studio.ui.form import Page
 from studio.ui.html import Markup, element
 from studio.ui.parts import board
+from studio.ui.review import added
 from studio.ui.run import AT_ONCE, Updates
 
 PAGE = 60  # pictures shown at first; "more" shows as many again
@@ -26,6 +30,13 @@ def build(page: Page) -> dict[str, Any]:
                 label=t("search"), placeholder=t("search_hint"), elem_id="library-search", max_lines=1
             )
             trash = gr.Checkbox(False, label=t("show_trash"), elem_id="library-trash", container=False)
+            said_of = gr.Dropdown(
+                [
+                    (t("review_all"), ""), (t("review_approved"), "approved"),
+                    (t("review_rejected"), "rejected"), (t("review_commented"), "commented"),
+                ],
+                value="", label=t("review_filter"), filterable=False, elem_id="library-filter",
+            )  # fmt: skip
             detail = board(nothing(t), elem_id="library-detail")
             settings = gr.Textbox(
                 label=t("picture_settings"),
@@ -37,12 +48,15 @@ def build(page: Page) -> dict[str, Any]:
             )
             said = board(Markup(""), elem_id="library-said")
         with gr.Column(elem_classes=["right"], min_width=0):
+            choosing = board(Markup(""), elem_id="library-choosing")
             shelf_view = board(Markup(""), elem_id="library-shelf")
             more = gr.Button(
                 t("more"), size="sm", visible=False, elem_id="library-more", elem_classes=["quiet"]
             )
     return {
         "search": search,
+        "filter": said_of,
+        "choosing": choosing,
         "trash": trash,
         "detail": detail,
         "settings": settings,
@@ -56,14 +70,18 @@ def build(page: Page) -> dict[str, Any]:
 def wire(page: Page) -> None:
     parts = page.parts["library"]
     case = Case(page, parts)
-    asked = {parts["search"], parts["trash"], parts["shown"]}
-    view = [parts["shelf"], parts["more"]]
+    tray = page.parts["review"]["chosen"]
+    asked = {parts["search"], parts["trash"], parts["shown"], parts["filter"], tray}
+    view = [parts["shelf"], parts["more"], parts["choosing"]]
     # One event for all three: the answer of the last one asked is the one that stays. Not `input` of the
     # search: Gradio 6 keeps silent there when words are pasted.
-    changed = [parts["search"].change, parts["trash"].change, parts["tab"].select]
+    changed = [
+        parts["search"].change, parts["trash"].change, parts["filter"].change, parts["tab"].select,
+    ]  # fmt: skip
     gr.on(changed, case.refresh, asked, view, trigger_mode="always_last", **AT_ONCE)
     parts["more"].click(case.grow, asked, [*view, parts["shown"]], **AT_ONCE)
-    parts["shelf"].select(case.pick, asked, [parts["detail"], parts["settings"], *view], **AT_ONCE)
+    parts["shelf"].select(case.pick, asked, [parts["detail"], parts["settings"], tray, *view], **AT_ONCE)
+    parts["choosing"].select(lambda: gr.update(selected="review"), None, page.tabs, **AT_ONCE)
     for source in (parts["detail"], parts["said"]):
         source.select(
             case.change, asked, [parts["detail"], parts["settings"], parts["said"], *view], **AT_ONCE
@@ -80,11 +98,29 @@ class Case:
     def refresh(self, data: Mapping[Any, Any], chosen: str = "") -> Updates:
         parts, shown = self.parts, int(data[self.parts["shown"]])
         search, trash = str(data[parts["search"]] or ""), bool(data[parts["trash"]])
-        images = self.studio.images(search=search, limit=shown + 1, trash=trash)
+        verdicts, state = self.studio.review.verdicts(), str(data[parts["filter"]] or "")
+        if state:
+            images = self.spoken_of(review_views.counted(verdicts, state), search, trash)
+        else:
+            images = self.studio.images(search=search, limit=shown + 1, trash=trash)
+        tray = data[self.page.parts["review"]["chosen"]]
+        marks, asked = Marks(self.t, verdicts, tray, chosen), bool(search or state)
         return {
-            parts["shelf"]: shelf(self.t, images[:shown], searched=bool(search), trash=trash, chosen=chosen),
+            parts["shelf"]: shelf(self.t, images[:shown], marks, searched=asked, trash=trash),
             parts["more"]: gr.update(visible=len(images) > shown),
+            parts["choosing"]: choosing(self.t, len(tray)),
         }
+
+    def spoken_of(self, ids: list[str], search: str, trash: bool) -> list[ImageRow]:
+        """Pictures that clients judged, those spoken of last first."""
+        found, words = [], search.casefold().split()
+        for id in ids:
+            with contextlib.suppress(StudioError):
+                image = self.studio.image(id)
+                prompt = image.request.prompt.casefold()
+                if image.trashed == trash and all(word in prompt for word in words):
+                    found.append(image)
+        return found
 
     def grow(self, data: Mapping[Any, Any]) -> Updates:
         shown = self.parts["shown"]
@@ -92,6 +128,10 @@ class Case:
 
     def pick(self, data: Mapping[Any, Any], event: gr.EventData) -> Updates:
         id = str(event._data.get("id", ""))
+        if event._data.get("act") == "choose":
+            tray = self.page.parts["review"]["chosen"]
+            held = added(data[tray], id)
+            return {tray: held, **self.refresh({**data, tray: held})}
         try:
             image = self.studio.image(id)
         except StudioError as error:
@@ -147,9 +187,37 @@ def detail(t: Any, image: ImageRow) -> Markup:
     )
 
 
-def shelf(t: Any, images: list[ImageRow], *, searched: bool, trash: bool, chosen: str) -> Markup:
+@dataclass(frozen=True)
+class Marks:
+    """Over a picture of the shelf: chosen for review or not, what clients said of it. `shown`: large now."""
+
+    t: Any
+    verdicts: Mapping[str, Verdict]
+    tray: list[str]
+    shown: str
+
+    def over(self, image: ImageRow) -> Markup:
+        held = image.id in self.tray
+        pick = element(
+            "button", "✓", type="button", class_="pick", data_act="choose", data_id=image.id,
+            aria_pressed="true" if held else "false", aria_label=self.t("review_pick"),
+        )  # fmt: skip
+        badge = review_views.badge(self.t, self.verdicts.get(image.id))
+        thumb = stage.thumb(image, self.shown)
+        return element("div", thumb, None if image.trashed else pick, badge, class_="held")
+
+
+def choosing(t: Any, count: int) -> Markup:
+    if not count:
+        return Markup("")
+    share = element("button", t("review_share"), type="button", class_="soft", data_act="share")
+    return element("div", element("p", t("review_chosen", count=count)), share, class_="choosing")
+
+
+def shelf(t: Any, images: list[ImageRow], marks: Marks, *, searched: bool, trash: bool) -> Markup:
     if images:
-        return element("div", *[stage.thumb(image, chosen) for image in images], class_="shelf-grid")
+        tiles = [marks.over(image) for image in images]
+        return element("div", *tiles, class_="shelf-grid")
     if trash:
         return stage.empty(t, t("trash_empty"), "")
     if searched:

@@ -14,7 +14,7 @@ from studio.errors import StudioError
 from studio.presets import Preset
 from studio.schema import GenerationRequest
 from studio.studio import Studio
-from studio.ui import canny, create, library, loras, schedulers, stage, system
+from studio.ui import canny, create, library, loras, review, schedulers, stage, system
 from studio.ui.create import Desk
 from studio.ui.form import COUNTS, Page, asked_by, default_model, examples, sizes
 from studio.ui.html import Markup, element
@@ -43,6 +43,7 @@ TABS = (
     TabRow("schedulers", schedulers.build, schedulers.wire),
     TabRow("loras", loras.build, loras.wire),
     TabRow("library", library.build, library.wire),
+    TabRow("review", review.build, review.wire),
     TabRow("system", system.build, system.wire),
 )
 
@@ -79,7 +80,7 @@ def build(studio: Studio, language: str = "en") -> Any:
 
 def mount(app: FastAPI, studio: Studio) -> FastAPI:
     """Hangs the page into `app`: English at /, 中文 at /zh. Call it after every other route is there."""
-    head = f"<script>{script('page')}</script>"
+    head = f"<script>{script('page')}\n{script('review')}</script>"
     css = "\n".join(path.read_text(encoding="utf-8") for path in sorted((ASSETS / "css").glob("*.css")))
     for language in reversed(
         tuple(LANGUAGES)
