@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import itertools
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -358,7 +358,9 @@ def _picture(column: str, cell: str, defaults: Defaults) -> str:
     raise BadRequest(f"No picture {cell[:80]!r}.", field=column, hint=hint)
 
 
-def table_of(sheet: Sheet, rows: Sequence[Row] | None = None) -> Cells:
-    """Text cells with the headings first: what `sheet_of` reads again."""
-    chosen = sheet.rows if rows is None else rows
-    return [list(sheet.headings), *([row.cells[name] for name in sheet.columns] for row in chosen)]
+def table_of(sheet: Sheet) -> Cells:
+    """Text cells with the headings first: what `sheet_of` reads again, each row under the number it had."""
+    table = [list(sheet.headings), *([""] * len(sheet.columns) for _ in range(sheet.rows[-1].number - 1))]
+    for row in sheet.rows:
+        table[row.number - 1] = [row.cells[name] for name in sheet.columns]
+    return table

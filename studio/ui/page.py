@@ -14,7 +14,7 @@ from studio.errors import StudioError
 from studio.presets import Preset
 from studio.schema import GenerationRequest
 from studio.studio import Studio
-from studio.ui import canny, create, library, loras, review, schedulers, stage, system
+from studio.ui import campaign, canny, create, library, loras, review, schedulers, stage, system
 from studio.ui.create import Desk
 from studio.ui.form import COUNTS, Page, asked_by, default_model, examples, sizes
 from studio.ui.html import Markup, element
@@ -42,6 +42,7 @@ TABS = (
     TabRow("canny", canny.build, canny.wire),
     TabRow("schedulers", schedulers.build, schedulers.wire),
     TabRow("loras", loras.build, loras.wire),
+    TabRow("campaign", campaign.build, campaign.wire),
     TabRow("library", library.build, library.wire),
     TabRow("review", review.build, review.wire),
     TabRow("system", system.build, system.wire),

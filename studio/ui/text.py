@@ -19,6 +19,7 @@ WORDS: Mapping[str, tuple[str, str]] = {
     "tab_canny": ("Canny", "线稿控制"),
     "tab_schedulers": ("Schedulers", "采样器对比"),
     "tab_loras": ("LoRA styles", "LoRA 风格"),
+    "tab_campaign": ("Campaign", "批量活动"),
     "tab_library": ("Library", "作品库"),
     "tab_review": ("Review", "客户审阅"),
     "tab_system": ("System", "系统"),
@@ -309,6 +310,55 @@ WORDS: Mapping[str, tuple[str, str]] = {
     "review_did_reject": ("rejected", "未通过"),
     "review_did_withdraw": ("took it back", "撤回"),
     "review_did_comment": ("commented", "评论"),
+    # campaign
+    "campaign_text": (
+        "One row a product. Several scenes or sizes in a cell, with | between them, make one picture each.",
+        "一行一个产品。单元格中用 | 分隔多个场景或尺寸，每个组合生成一张图。",
+    ),
+    "campaign_columns": ("Columns a sheet may have", "表格可用的列"),
+    "campaign_columns_text": (
+        "sku, product, colour, background, scene, style or prompt (with {column} in it), negative prompt, "
+        "size or width and height, seed, count, preset, model, scheduler, steps, guidance, loras "
+        "(NAME:0.8; NAME), control image, control low, control high, control scale, init image, strength, "
+        "format, channel.",
+        "sku 货号、product 产品、colour 颜色、background 背景、scene 场景、style 风格，或 prompt 提示词"
+        "（可写 {列名}）；negative prompt 反向提示词、size 尺寸、seed 种子、count 数量、preset 预设、"
+        "model 模型、scheduler 采样器、steps 步数、guidance 引导强度、loras（名称:0.8）、"
+        "control image 控制图、init image 参考图、strength 重绘幅度、format 格式、channel 渠道。",
+    ),
+    "campaign_upload": ("Upload a sheet, with its pictures", "上传表格（可附带图片）"),
+    "campaign_name": ("Name of the campaign", "活动名称"),
+    "campaign_pattern": ("File names", "文件命名"),
+    "campaign_pattern_info": (
+        "{sku}, {product}, {scene}, {size}, {seed}, {row} or any column.",
+        "可用 {sku}、{product}、{scene}、{size}、{seed}、{row} 或任意列名。",
+    ),
+    "campaign_row": ("Add a row", "添加一行"),
+    "campaign_run": ("Run the campaign", "运行活动"),
+    "campaign_changed": ("Run the changed rows", "重跑已修改的行"),
+    "campaign_retry": ("Run unfinished rows again", "重试未完成的行"),
+    "campaign_pictures": ("{count} pictures are at hand for the sheet.", "已备好 {count} 张图片供表格使用。"),
+    "campaign_problems": ("Cells to mend first: {count}", "需要先修正的单元格：{count}"),
+    "campaign_more": ("and {count} more", "另有 {count} 处"),
+    "campaign_more_runs": ("and {count} more", "另有 {count} 项"),
+    "campaign_forecast": ("{pictures} pictures from {rows} rows", "{rows} 行，共 {pictures} 张图"),
+    "campaign_time_unknown": ("time is known after the first picture", "首张完成后可预估时间"),
+    "campaign_seconds": ("about {count} s", "约 {count} 秒"),
+    "campaign_minutes": ("about {count} min", "约 {count} 分钟"),
+    "campaign_disk": ("about {size} of {free} free", "约需 {size}，可用 {free}"),
+    "campaign_ignored": ("Not used: {columns}", "未使用的列：{columns}"),
+    "campaign_first": ("First rows", "前几行预览"),
+    "campaign_of": ("{done} of {total}", "{done} / {total}"),
+    "campaign_left": ("{time} left", "剩余{time}"),
+    "campaign_zip": ("ZIP of all", "全部 ZIP"),
+    "campaign_results": ("Results (CSV)", "结果表 (CSV)"),
+    "campaign_contact": ("Contact sheet", "缩略图总览"),
+    "campaign_recent": ("Campaigns", "最近的活动"),
+    "shot_waiting": ("waiting", "等待"),
+    "shot_given": ("running", "运行中"),
+    "shot_done": ("done", "完成"),
+    "shot_failed": ("failed", "失败"),
+    "shot_cancelled": ("stopped", "已停止"),
     # system
     "worker": ("Worker", "计算进程"),
     "device": ("Device", "设备"),
