@@ -29,9 +29,10 @@ def main() -> int:
             served_alone(settings.home, "{}:{}".format(*listener.getsockname()[:2])),
             closing(Porch(listener)) as porch,
         ):
-            from studio.api import app, server  # 2 s: the porch answers meanwhile
+            from studio.api import app, logs, server  # 2 s: the porch answers meanwhile
             from studio.studio import Studio
 
+            logs.begin(settings.log)
             with closing(Studio.open(settings)) as studio:
                 studio.start()  # the worker loads its model while the web process imports the page
                 server.serve(app.web(studio, lambda: page(studio)), listener, porch, studio.jobs.drain)

@@ -66,6 +66,9 @@ class Settings(BaseSettings):
     review_ssh_url: str = Field("", description="How clients reach that port; empty = http://SERVER:PORT.")
     review_ssh_key: str = Field("", description="Private key file for it; empty = the user's own keys.")
     review_known_hosts: str = Field("", description="File with that server's key; empty = the user's own.")
+    log: Literal["error", "warning", "info"] = Field(
+        "warning", description="Least serious line that is logged; info adds one for each request."
+    )
     executor: str = Field(
         "local", description="local (worker process), inline (this process), fake (no model), fake:0.1 (s a step)."
     )

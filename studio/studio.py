@@ -263,6 +263,10 @@ class Studio:
         """Newest first."""
         return self.jobs.recent(limit)
 
+    def ended(self, after: float, limit: int = 200) -> list[JobView]:
+        """Jobs of everybody that ended later than `after`, earliest first: for figures, never for showing."""
+        return self.jobs.ended(after, limit)
+
     def events(self, id: str, after: int = 0) -> Iterator[tuple[int, Event]]:
         """Numbered events past `after`, then live ones up to the final one. Blocks between events."""
         return self.jobs.events(id, after)

@@ -13,6 +13,7 @@ from studio.api import docs, errors, health, library, login, models, native, que
 from studio.api.a1111 import add_a1111
 from studio.api.campaigns import add_campaigns
 from studio.api.infotext import add_infotext
+from studio.api.metrics import Counted, Metrics, add_metrics, remembered
 from studio.api.openai import add_openai
 from studio.api.page import Build, Page
 from studio.api.review import add_review
@@ -30,23 +31,30 @@ OURS = (
 
 def web(studio: Studio, page: Build | None = None) -> ASGIApp:
     """`page` makes the page's app; called in a thread once the server answers. None: the API alone."""
-    sign_in = SignIn(studio.accounts, studio.settings)
-    return Walls(unwalled(studio, page, sign_in), studio.settings, sign_in)
+    sign_in, metrics = SignIn(studio.accounts, studio.settings), Metrics(studio)
+    walls = Walls(unwalled(studio, page, sign_in, metrics), studio.settings, sign_in)
+    return Counted(walls, metrics)  # it looks on, and lets nobody in
 
 
-def unwalled(studio: Studio, page: Build | None = None, sign_in: SignIn | None = None) -> ASGIApp:
+def unwalled(
+    studio: Studio,
+    page: Build | None = None,
+    sign_in: SignIn | None = None,
+    metrics: Metrics | None = None,
+) -> ASGIApp:
     """The app before the walls stand around it. For tests of the walls; never serve it."""
     place = Page(page)
-    api = make_api(studio, place, sign_in or SignIn(studio.accounts, studio.settings))
+    api = make_api(studio, place, sign_in or SignIn(studio.accounts, studio.settings), metrics)
 
     async def split(scope: Scope, receive: Receive, send: Send) -> None:
         ours = scope["type"] == "lifespan" or scope["path"].startswith(OURS) or page is None
-        await (api if ours else place)(scope, receive, send)
+        with remembered(scope):
+            await (api if ours else place)(scope, receive, send)
 
     return split
 
 
-def make_api(studio: Studio, place: Page, sign_in: SignIn) -> FastAPI:
+def make_api(studio: Studio, place: Page, sign_in: SignIn, metrics: Metrics | None = None) -> FastAPI:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         async with place.running():
@@ -60,6 +68,7 @@ def make_api(studio: Studio, place: Page, sign_in: SignIn) -> FastAPI:
     errors.install(app)
     listeners = Listeners()
     health.add_health(app, studio, lambda: place.problem)
+    add_metrics(app, metrics or Metrics(studio))
     login.add_login(app, sign_in)
     library.add_library(app, studio)
     library.add_collections(app, studio)

@@ -46,7 +46,7 @@ def page(api: dict[str, Any]) -> Iterator[str]:
 
 def body_of(route: dict[str, Any]) -> dict[str, Any]:
     content = route.get("requestBody", {}).get("content", {})
-    return next((kind["schema"] for kind in content.values()), {})
+    return next((kind.get("schema", {}) for kind in content.values()), {})
 
 
 def fields(shape: dict[str, Any]) -> Iterator[str]:

@@ -22,7 +22,7 @@ HEADER_BYTES = 64 * 2**10  # of one request
 
 def configure(app: ASGIApp) -> uvicorn.Config:
     return uvicorn.Config(
-        app, log_level="warning", access_log=False, server_header=False, proxy_headers=False,
+        app, log_config=None, access_log=False, server_header=False, proxy_headers=False,
         timeout_graceful_shutdown=DRAIN, http="h11", ws="none", h11_max_incomplete_event_size=HEADER_BYTES,
     )  # fmt: skip
 

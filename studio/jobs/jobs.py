@@ -323,6 +323,10 @@ class Jobs:
         """Newest first; of one user, or of all."""
         return self._teller.views(self.queue.recent(limit, user))
 
+    def ended(self, after: float, limit: int = 200) -> list[JobView]:
+        """Jobs of all users that ended later than `after` (UTC, s since 1970), earliest first."""
+        return self._teller.views(self.queue.ended(after, limit))
+
     def counts(self) -> tuple[int, int]:
         """(queued, running)."""
         found = self.by_state()

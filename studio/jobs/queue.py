@@ -295,6 +295,12 @@ class Queue:
         with self._database.read() as connection:
             return connection.execute(query).all()
 
+    def ended(self, after: float, limit: int) -> Sequence[Row[Any]]:
+        """Of all users, in the order of their ends."""
+        query = select(jobs).where(jobs.c.ended > after).order_by(jobs.c.ended, jobs.c.number).limit(limit)
+        with self._database.read() as connection:
+            return connection.execute(query).all()
+
     def by_state(self) -> dict[State, int]:
         query = select(jobs.c.state, func.count()).group_by(jobs.c.state)
         with self._database.read() as connection:
