@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import queue
 import sqlite3
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -130,6 +131,8 @@ class Store:
         self.pictures.mkdir(parents=True, exist_ok=True)
         folder.chmod(0o700)
         self._idle: queue.SimpleQueue[sqlite3.Connection] = queue.SimpleQueue()
+        # SQLite lets waiting writers sleep and try again; in one process they can simply stand in line.
+        self._writer = threading.Lock()
         with self._connection() as connection:
             connection.executescript(SCHEMA)
 
@@ -162,7 +165,7 @@ class Store:
     @contextmanager
     def write(self) -> Iterator[sqlite3.Connection]:
         """One transaction, committed when the block ends well."""
-        with self._connection() as connection:
+        with self._writer, self._connection() as connection:
             connection.execute("BEGIN IMMEDIATE")
             try:
                 yield connection

@@ -42,7 +42,7 @@ def build(page: Page) -> dict[str, Any]:
                 label=t("review_pin"), placeholder=t("review_optional"), max_lines=1, elem_id="review-pin"
             )
             download = gr.Checkbox(False, label=t("review_may_copy"), container=False, elem_id="review-copy")
-            with gr.Accordion(t("settings"), open=False):
+            with gr.Accordion(t("settings"), open=False, elem_id="review-more"):
                 limit = gr.Number(
                     label=t("review_limit"), precision=0, minimum=1, maximum=5000, value=None,
                     placeholder=t("review_optional"), elem_id="review-views",
