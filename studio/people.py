@@ -49,3 +49,15 @@ def speaking(person: Person) -> Iterator[None]:
         yield
     finally:
         speaker.reset(token)
+
+
+def may_see(owner: str) -> bool:
+    """Whether who asks may see, and change, a row of `owner`'s."""
+    person = speaker.get()
+    return person.sees_all or owner == person.name
+
+
+def only_of() -> str | None:
+    """Whose rows a list holds; None = everybody's."""
+    person = speaker.get()
+    return None if person.sees_all else person.name

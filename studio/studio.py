@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from datetime import UTC, datetime
 from functools import cached_property
@@ -23,12 +23,14 @@ from studio.errors import BadRequest, EngineError, NotFound
 from studio.executors import Executor, make_executor
 from studio.infotext import Found
 from studio.jobs import Jobs
+from studio.jobs.queue import no_job
 from studio.jobs.receipts import Weights, receipt
 from studio.jobs.replay import Replay, compare, differences
 from studio.library import Database, Library
+from studio.library.library import no_picture
 from studio.library.marks import mark_of
 from studio.models import ModelRow, Models, Pulls
-from studio.people import speaker
+from studio.people import may_see, only_of, speaker
 from studio.presets import Presets
 from studio.review.links import Chosen, LinkView, ShareRequest
 from studio.review.review import Review
@@ -196,7 +198,7 @@ class Studio:
         ):
             if id is not None:
                 try:
-                    found[field] = self.library.picture_bytes(id)[0]
+                    found[field] = self.picture_bytes(id)[0]
                 except NotFound as error:
                     raise NotFound(
                         f"{field}: no picture {id!r}.",
@@ -257,11 +259,15 @@ class Studio:
         return self.jobs.submit(request, user=speaker.get().name, key=key, snapshot=snapshot)
 
     def job(self, id: str) -> JobView:
-        return self.jobs.get(id)
+        """Raises NotFound (`job_not_found`), also for somebody else's: nobody learns that it is there."""
+        view = self.jobs.get(id)
+        if not may_see(view.user):
+            raise no_job()
+        return view
 
     def jobs_list(self, limit: int = 50) -> list[JobView]:
-        """Newest first."""
-        return self.jobs.recent(limit)
+        """One's own, newest first; an admin's list holds everybody's."""
+        return self.jobs.recent(limit, only_of())
 
     def ended(self, after: float, limit: int = 200) -> list[JobView]:
         """Jobs of everybody that ended later than `after`, earliest first: for figures, never for showing."""
@@ -269,14 +275,17 @@ class Studio:
 
     def events(self, id: str, after: int = 0) -> Iterator[tuple[int, Event]]:
         """Numbered events past `after`, then live ones up to the final one. Blocks between events."""
+        self.job(id)
         return self.jobs.events(id, after)
 
     def wait(self, id: str, timeout: float | None = None) -> JobView:
         """The job once it has ended, or as it stands after `timeout` s."""
+        self.job(id)
         return self.jobs.wait(id, timeout)
 
     def cancel(self, id: str) -> JobView:
         """Raises Conflict for a job that has ended otherwise."""
+        self.job(id)
         return self.jobs.cancel(id)
 
     # --- pictures ---
@@ -297,17 +306,32 @@ class Studio:
         )
 
     def picture_bytes(self, id: str) -> tuple[bytes, str]:
-        """(file, mime type) of an upload or of a picture."""
+        """(file, mime type) of an upload or of a picture. Raises NotFound, also for somebody else's."""
+        self._check_reader(id)
         return self.library.picture_bytes(id)
+
+    def _check_reader(self, id: str) -> None:
+        """Somebody else's picture does not exist, unless a collection shares it."""
+        if not may_see(self.library.owner(id)) and not self.library.collections.of(id):
+            raise no_picture()
+
+    def check_owner(self, ids: Iterable[str]) -> None:
+        """Raises NotFound (`image_not_found`) where one of the pictures is not one's own to change."""
+        for id in ids:
+            if not may_see(self.library.owner(id)):
+                raise no_picture()
 
     def images(
         self, search: str = "", limit: int = 50, before: str | None = None, trash: bool = False,
         star: bool = False, collection: str | None = None,
     ) -> list[ImageRow]:  # fmt: skip
         """Newest first. `search`: words that must all be there. `before`: last id of the page before."""
-        return self.library.images(search, limit, before, trash, star, collection)
+        user = only_of() if collection is None else None  # what is in a collection is everybody's to see
+        return self.library.images(search, limit, before, trash, star, collection, user)
 
     def image(self, id: str) -> ImageRow:
+        """Raises NotFound (`image_not_found`), also for somebody else's."""
+        self._check_reader(id)
         return self.library.image(id)
 
     def recover(self, data: bytes) -> Found:
@@ -330,7 +354,7 @@ class Studio:
         for name, id in (("control", control.get("image")), *((n, found.fields.get(n)) for n in PICTURES)):
             try:
                 if id is not None:
-                    self.library.picture_bytes(id)
+                    self.picture_bytes(id)
             except NotFound:
                 found.miss(name, "its picture is not in this library")
                 del found.fields[name]
@@ -340,11 +364,12 @@ class Studio:
 
     def star(self, ids: Sequence[str], star: bool) -> None:
         """Raises NotFound, and then changes none."""
+        self.check_owner(ids)
         self.library.star(ids, star)
 
     def replay(self, id: str) -> Replay:
         """Makes a picture again, keeps nothing, says how alike it is. Raises what running it raises."""
-        row = self.library.image(id)
+        row = self.image(id)
         made = self._rendered(row.request.model_copy(update={"seed": row.seed, "count": 1}))
         why = differences(self.library.receipt(id), self._receipt(row.request, made))
         return compare(id, self.library.picture_bytes(id)[0], made.data, row.format != "png", why)
@@ -358,9 +383,11 @@ class Studio:
         raise EngineError("The run ended without a picture.", hint="Try it again.")
 
     def trash(self, ids: Sequence[str]) -> None:
+        self.check_owner(ids)
         self.library.trash(ids)
 
     def restore(self, ids: Sequence[str]) -> None:
+        self.check_owner(ids)
         self.library.restore(ids)
 
     @cached_property
@@ -372,7 +399,7 @@ class Studio:
 
     def client_copy(self, id: str) -> tuple[bytes, str]:
         """(file, mime type) of a picture for people outside: no settings in it, marked and signed."""
-        row, (data, mime) = self.library.image(id), self.library.picture_bytes(id)
+        row, (data, mime) = self.image(id), self.library.picture_bytes(id)
         mark = int(mark_of(row.request.model_dump(), row.seed), 16)
         made = datetime.fromtimestamp(row.created, UTC).isoformat(timespec="seconds")
         return self.provenance.client_copy(data, mark, row.id, row.request.model, made), mime
@@ -383,14 +410,14 @@ class Studio:
         return self.provenance.verify(data, self._marked)
 
     def _marked(self, mark: str) -> list[str]:
-        return [row.id for row in self.library.images(f"mark:{mark}", limit=10)]
+        return [row.id for row in self.images(f"mark:{mark}", limit=10)]
 
     def share(self, request: ShareRequest) -> LinkView:
         """A link at which clients see copies of the pictures. Those of one prompt and shape are versions.
 
         Raises NotFound for a picture or preset that is not there.
         """
-        rows = [self.library.image(id) for id in request.images]
+        rows = [self.image(id) for id in request.images]
         known = {preset.name: preset for preset in self.presets.list()}
         if request.preset is not None:
             self.presets.get(request.preset)
@@ -406,7 +433,7 @@ class Studio:
         """PNG of a picture's Canny edges, as a ControlNet sees them at `size` (width, height) in px."""
         if not 1 <= low < high <= 255:
             raise BadRequest(f"low ({low}) must be below high ({high}), from 1 to 255.", field="control.low")
-        data, _ = self.library.picture_bytes(id)
+        data, _ = self.picture_bytes(id)
         picture = np.asarray(Image.open(BytesIO(uploads.flat(data))).convert("RGB"))
         if size is not None:
             picture = edges.cover(picture, *size)

@@ -84,4 +84,20 @@
     setTimeout(poll, !dot ? 200 : ready ? 15000 : 1500);
   };
   begin(poll);
+
+  // Who is signed in can sign out; whose session ended is shown the way in.
+  const greet = async () => {
+    const leave = document.querySelector('[data-sign-out]');
+    try {
+      const answer = await fetch('/api/v1/me');
+      if (answer.status === 401) return location.replace(`/login?next=${here === 'zh' ? '/zh/' : '/'}`);
+      const me = await answer.json();
+      if (leave) {
+        leave.hidden = !me.signed_in;
+        leave.title = me.name;
+      }
+    } catch { /* the server is restarting */ }
+    setTimeout(greet, leave ? 60000 : 200);
+  };
+  begin(greet);
 })();

@@ -88,6 +88,7 @@ def add_library(app: FastAPI, studio: Studio) -> None:
         summary="What made a picture",
     )  # fmt: skip
     def receipt(id: str) -> Receipt:
+        studio.image(id)
         return Receipt(**studio.library.receipt(id))
 
     @app.post(
@@ -122,6 +123,7 @@ def add_collections(app: FastAPI, studio: Studio) -> None:
 
     @app.post(f"{one}/add", summary="Put pictures in", **options)
     def put(id: str, asked: Picked) -> CollectionView:
+        studio.check_owner(asked.images)
         return CollectionView(**vars(rows.put(id, asked.images)))
 
     @app.post(f"{one}/take", summary="Take pictures out", **options)

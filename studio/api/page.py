@@ -18,6 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from studio.api.errors import answer, unknown_route, wrong_method
 from studio.api.porch import COMING, COMING_AT
 from studio.errors import NotReady
+from studio.people import NOBODY, speaking
 
 Build = Callable[[], FastAPI]
 
@@ -33,7 +34,8 @@ async def built(build: Build) -> FastAPI:
 
     def work() -> None:
         try:
-            done.set_result(build())
+            with speaking(NOBODY):  # what is built once is shown to everybody: nobody's pictures
+                done.set_result(build())
         except Exception as error:
             done.set_exception(error)
 

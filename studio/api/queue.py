@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from studio.api import views
 from studio.api.views import PREFIX, refusals
+from studio.people import only_of
 from studio.studio import Studio
 
 
@@ -40,7 +41,11 @@ def add_queue(app: FastAPI, studio: Studio) -> None:
     def show() -> QueueView:
         queued, running = studio.jobs.counts()
         queue = studio.jobs.queue
-        return QueueView(paused=queue.paused(), queued=queued, running=running, waiting=queue.line())
+        line = queue.line()
+        if (user := only_of()) is not None:  # the others' jobs are counted, not named
+            mine = {job.id for job in studio.jobs.recent(len(line) + 1, user)}
+            line = [id for id in line if id in mine]
+        return QueueView(paused=queue.paused(), queued=queued, running=running, waiting=line)
 
     @app.patch(f"{PREFIX}/queue", tags=["jobs"], responses=refusals(415, 422), summary="Pause it, or go on")
     def pause(asked: QueueChange) -> QueueView:
@@ -52,4 +57,5 @@ def add_queue(app: FastAPI, studio: Studio) -> None:
         summary="Priority, place and holding back of a waiting job",
     )  # fmt: skip
     def change(id: str, asked: JobChange) -> views.JobDetail:
+        studio.job(id)
         return views.job_view(studio.jobs.change(id, asked.priority, asked.held, asked.before))

@@ -12,7 +12,9 @@ import json
 import threading
 from collections.abc import AsyncIterator
 from contextlib import closing
+from contextvars import copy_context
 from dataclasses import asdict
+from functools import partial
 
 from studio.api.views import image_url
 from studio.errors import NotReady, StudioError
@@ -72,7 +74,9 @@ class Listeners:
             finally:
                 self.free.release()
 
-        threading.Thread(target=pump, name=f"follow-{id[:8]}", daemon=True).start()
+        # In the caller's context: who asks goes along.
+        pumping = partial(copy_context().run, pump)
+        threading.Thread(target=pumping, name=f"follow-{id[:8]}", daemon=True).start()
         silent = 0.0
         try:
             while not studio.jobs.draining:

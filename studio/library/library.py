@@ -134,18 +134,29 @@ class Library:
         """Raises NotFound (`image_not_found`)."""
         found = self._one(select(images).where(images.c.id == id)) if is_id(id) else None
         if found is None:
-            raise NotFound("No such picture.", hint="It may have been removed.", code="image_not_found")
+            raise no_picture()
         return self._row(found)
+
+    def owner(self, id: str) -> str:
+        """Whose picture or upload it is. Raises NotFound (`image_not_found`)."""
+        for table in (uploads, images):
+            found = self._one(select(table.c.user).where(table.c.id == id)) if is_id(id) else None
+            if found is not None:
+                return str(found.user)
+        raise no_picture()
 
     def images(
         self, search: str = "", limit: int = 50, before: str | None = None, trash: bool = False,
-        star: bool = False, collection: str | None = None,
+        star: bool = False, collection: str | None = None, user: str | None = None,
     ) -> list[ImageRow]:  # fmt: skip
         """Newest first. `search`: words that must all be there. `before`: last id of the page before.
 
         Words like `model:pocket`, `preset:nordic`, `lora:neon`, `date:2026-11` and `colour:red` work too.
+        `user`: whose; None = everybody's.
         """
         query = select(images).order_by(images.c.number.desc()).limit(max(1, min(limit, MAX_PAGE)))
+        if user is not None:
+            query = query.where(images.c.user == user)
         if star:
             query = query.where(images.c.star == 1)
         if collection is not None:
@@ -265,6 +276,10 @@ class Library:
             request=ResolvedRequest.model_validate_json(row.request), notes=tuple(json.loads(row.notes)),
             user=row.user, star=bool(row.star), event=row.event or 0,
         )  # fmt: skip
+
+
+def no_picture() -> NotFound:
+    return NotFound("No such picture.", hint="It may have been removed.", code="image_not_found")
 
 
 class _Late(Exception):

@@ -125,7 +125,10 @@ def switches(t: Text) -> Markup:
     theme_button = element(
         "button", "◐", type="button", data_theme_switch="yes", aria_label=t("theme"), title=t("theme")
     )
-    return element("div", *links, theme_button, class_="switches")
+    # Shown by page.js to who is signed in; a plain form, so that it works whatever became of the page.
+    leave = element("button", t("sign_out"), type="submit")
+    sign_out = element("form", leave, method="post", action="/logout", data_sign_out=True, hidden=True)
+    return element("div", *links, theme_button, sign_out, class_="switches")
 
 
 def presets(studio: Studio, language: str) -> list[tuple[str, str]]:

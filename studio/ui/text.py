@@ -13,6 +13,7 @@ WORDS: Mapping[str, tuple[str, str]] = {
     "ready": ("Ready", "就绪"),
     "starting": ("Starting", "启动中"),
     "theme": ("Light or dark", "切换深浅色"),
+    "sign_out": ("Sign out", "退出登录"),
     "preset": ("Brand preset", "品牌预设"),
     "no_preset": ("No preset", "不使用预设"),
     "tab_create": ("Create", "创作"),

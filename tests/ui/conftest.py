@@ -7,8 +7,8 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -20,6 +20,8 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 from walk import EVIL, Api, Visit, settled
 
 from studio.settings import ROOT
+
+Serve = Callable[[Path, float], AbstractContextManager[str]]
 
 STEP = 0.03  # seconds; a run of 20 steps can be watched
 expect.set_options(timeout=30_000)  # a busy machine is no fault of the page
@@ -54,6 +56,12 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     make_lora(home / "loras" / "evil.safetensors", notes=evil)
     make_lora(home / "loras" / "poster.safetensors", context=2048, notes={"modelspec.title": "Poster"})
     return home
+
+
+@pytest.fixture(scope="session")
+def serve() -> Serve:
+    """For tests that want a home of their own."""
+    return served
 
 
 @pytest.fixture(scope="session")
