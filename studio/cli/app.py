@@ -17,11 +17,12 @@ from studio.cli.presets import presets
 from studio.cli.replay import replay
 from studio.cli.review import review
 from studio.cli.serve import serve
+from studio.cli.train import train
 from studio.cli.users import users
 from studio.cli.verify import verify
 from studio.errors import StudioError
 
-VERBS = (serve, generate, replay, campaign, presets, doctor, verify)
+VERBS = (serve, generate, replay, campaign, train, presets, doctor, verify)
 GROUPS = {"models": models, "loras": loras, "users": users, "keys": keys, "review": review}
 
 app = typer.Typer(

@@ -33,10 +33,10 @@ MOST_TAGS = 200
 CLOSE = 1e-2  # relative: what float16 leaves of a float32 weight, and no more
 
 
-def write(
-    place: Path, target: Path, training: Training, dataset: Dataset, epoch: int, began: float, ended: float
-) -> None:
-    """The weights of a checkpoint as a LoRA file in float16, whole or not there.
+def write(place: Path, target: Path, training: Training, dataset: Dataset, epoch: int, began: float) -> None:
+    """The weights of a checkpoint as a LoRA file in float16, whole or not there. `began`: UTC, s since 1970.
+
+    No clock but the day it began goes in: the same pictures, settings and seed give the same bytes.
 
     alpha / rank is multiplied into the up weights: a reader that knows nothing of alpha draws the same
     picture as one that does. Raises NumericalError (`diverged`) rather than write what is not finite.
@@ -49,20 +49,18 @@ def write(
             hint="Take an earlier epoch, or train with a lower rate.",
             code="diverged",
         )
-    notes = notes_of(training, dataset, epoch, int(place.name), began, ended)
-    plain = save(tensors, notes)
+    notes = notes_of(training, dataset, epoch, int(place.name), began)
+    plain = _file(tensors, notes)
     body = 8 + int.from_bytes(plain[:8], "little")
     notes["sshs_model_hash"] = hashlib.sha256(plain[body:]).hexdigest()
     notes["sshs_legacy_hash"] = hashlib.sha256(plain[0x100000:0x110000]).hexdigest()[:8]
     notes["modelspec.hash_sha256"] = f"0x{notes['sshs_model_hash']}"
     rough = target.with_suffix(".tmp")
-    rough.write_bytes(save(tensors, notes))
+    rough.write_bytes(_file(tensors, notes))
     rough.rename(target)
 
 
-def notes_of(
-    training: Training, dataset: Dataset, epoch: int, steps: int, began: float, ended: float
-) -> dict[str, str]:
+def notes_of(training: Training, dataset: Dataset, epoch: int, steps: int, began: float) -> dict[str, str]:
     """What other tools show of the file: kohya's `ss_*`, and Stability's modelspec 1.0."""
     tags = Counter(
         tag.strip()
@@ -77,7 +75,7 @@ def notes_of(
         "title": training.title or training.name,
         "trigger_phrase": training.trigger,
         "license": dataset.licence,
-        "date": datetime.datetime.fromtimestamp(ended, datetime.UTC).isoformat(timespec="seconds"),
+        "date": datetime.datetime.fromtimestamp(began, datetime.UTC).date().isoformat(),
         "resolution": f"{training.size}x{training.size}",
         "prediction_type": "epsilon",
         "tags": ", ".join(tag for tag, _ in tags.most_common(10)),
@@ -111,8 +109,6 @@ def notes_of(
         "caption_dropout_rate": training.plain,
         "seed": training.seed,
         "cache_latents": True,
-        "training_started_at": began,
-        "training_finished_at": ended,
         "tag_frequency": json.dumps({dataset.name: dict(tags.most_common(MOST_TAGS))}, ensure_ascii=False),
         "dataset_dirs": json.dumps(
             {dataset.name: {"n_repeats": training.repeats, "img_count": len(dataset.training)}},
@@ -157,6 +153,16 @@ def check_in_diffusers(file: Path, networks: Networks) -> int:
             code="result_unusable",
         )
     return len(wanted) // 2
+
+
+def _file(tensors: Mapping[str, Tensor], notes: Mapping[str, str]) -> bytes:
+    """A safetensors file. Its library writes notes in an order of chance; here they are sorted."""
+    plain = save(dict(tensors))
+    body = 8 + int.from_bytes(plain[:8], "little")
+    header = {"__metadata__": dict(sorted(notes.items())), **json.loads(plain[8:body])}
+    text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)  # tensors begin at a multiple of 8
+    return bytes(len(text).to_bytes(8, "little") + text + plain[body:])
 
 
 def _pipeline(networks: Networks) -> StableDiffusionPipeline | StableDiffusionXLPipeline:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import secrets
 import shutil
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from studio.errors import NotFound
+from studio.errors import Conflict, NotFound
 from studio.training.request import Training
 
 
@@ -37,6 +39,32 @@ class Run:
     def told(self) -> dict[str, Any]:
         found: dict[str, Any] = json.loads((self.folder / "run.json").read_text(encoding="utf-8"))
         return found
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """For whoever trains it. Raises Conflict (`run_under_way`) while another process does."""
+        with (self.folder / "lock").open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                raise Conflict(
+                    "This training is under way already.", hint="Pause it first.", code="run_under_way"
+                ) from None
+            yield
+
+    def is_busy(self) -> bool:
+        """Whether some process trains it now."""
+        try:
+            with self.alone():
+                return False
+        except Conflict:
+            return True
+
+    @property
+    def state(self) -> str:
+        """queued, running, paused, completed or failed. One that nobody trains any more is paused."""
+        told = str(self.told.get("state", "queued"))
+        return "paused" if told == "running" and not self.is_busy() else told
 
     def note(self, **facts: Any) -> None:
         """Adds to what is told of the run."""

@@ -5,8 +5,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
@@ -22,6 +21,7 @@ from studio.training.dataset import Dataset, load_dataset, picture_file
 from studio.training.forecast import forecast
 from studio.training.loop import Course, Turn, best, learn
 from studio.training.networks import DTYPES, Networks, Read, add_adapters, load_networks
+from studio.training.plan import Places
 from studio.training.request import Training
 from studio.training.runs import Run
 
@@ -29,31 +29,39 @@ BOARD = 4  # captions of pictures kept back that are drawn where no prompts were
 SPARE = 64 * 2**20  # bytes that stay free on the disk
 
 
-@dataclass(frozen=True)
-class Places:
-    """Where things lie below the studio's home."""
-
-    home: Path
-
-    @property
-    def datasets(self) -> Path:
-        return self.home / "datasets"
-
-    @property
-    def runs(self) -> Path:
-        return self.home / "training"
+Check = Callable[[Path, Networks, str], None]  # the finished file, networks without it, family
 
 
 def train(
-    run: Run, models: Models, places: Places, device: torch.device, read: Read | None = None
+    run: Run,
+    models: Models,
+    places: Places,
+    device: torch.device,
+    read: Read | None = None,
+    check: Check | None = None,
 ) -> Iterator[Turn]:
     """Begins the run, or goes on where its newest checkpoint ends. Closing it pauses it.
+
+    `read`: how networks are read; `check`: a last look at the finished file.
 
     Yields Started, Progress while the pictures are read, what `learn` yields, then Trained and Done.
     Raises DiskLow before anything is done, what `learn` and `checkpoint.read` raise, Conflict for a name that
     another LoRA took meanwhile.
     """
     begun = time.monotonic()
+    with run.alone():
+        yield from _train(run, models, places, device, read, check)
+    yield Done(time.monotonic() - begun)
+
+
+def _train(
+    run: Run,
+    models: Models,
+    places: Places,
+    device: torch.device,
+    read: Read | None,
+    check: Check | None,
+) -> Iterator[Turn]:
     training = run.training
     row, dataset = models.get(training.model), load_dataset(places.datasets, training.dataset)
     _check_room(run, training, row, dataset, places)
@@ -76,11 +84,12 @@ def train(
     add_adapters(networks, training)
     yield from learn(course, progressed, told)
     epoch = best(progressed.epochs)
-    yield publish(run, epoch, models, places, networks)
-    yield Done(time.monotonic() - begun)
+    yield publish(run, epoch, models, places, networks, check)
 
 
-def publish(run: Run, epoch: int, models: Models, places: Places, networks: Networks) -> Trained:
+def publish(
+    run: Run, epoch: int, models: Models, places: Places, networks: Networks, check: Check | None = None
+) -> Trained:
     """The LoRA of one epoch among the studio's. Raises Conflict where another has its name."""
     training = run.training
     dataset = load_dataset(places.datasets, training.dataset)
@@ -94,11 +103,27 @@ def publish(run: Run, epoch: int, models: Models, places: Places, networks: Netw
             field="epoch",
         )
     file = run.folder / "result.safetensors"
-    result.write(place, file, training, dataset, epoch, run.told["created"], time.time())
+    result.write(place, file, training, dataset, epoch, run.told["created"])
     result.check_in_diffusers(file, networks)
+    if check is not None:
+        check(file, networks, training.family)
     row = models.add_lora(file, _free_name(models, training.name, file))
     run.note(state="completed", epoch=epoch, lora=row.name, sha256=checkpoint.sha256(file), ended=time.time())
     return Trained(row.name, run.id, epoch, row.bytes)
+
+
+def take_epoch(
+    run: Run,
+    epoch: int,
+    models: Models,
+    places: Places,
+    read: Read | None = None,
+    check: Check | None = None,
+) -> Trained:
+    """Makes the style of another epoch the run's result. Raises what `publish` does."""
+    folder = models.get(run.training.model).folder
+    networks = load_networks(folder, torch.device("cpu"), torch.float32, read)
+    return publish(run, epoch, models, places, networks, check)
 
 
 def roll_back(run: Run, epoch: int) -> None:

@@ -20,8 +20,9 @@ from studio.models import Models
 from studio.safetensors_header import read_header
 from studio.schema import Done, Epoch, Event, Learned, Preview, Trained
 from studio.training import checkpoint, loop
+from studio.training.plan import Places
 from studio.training.runs import Run
-from studio.training.train import Places, roll_back, train
+from studio.training.train import roll_back, train
 
 CPU = torch.device("cpu")
 
@@ -130,8 +131,9 @@ from pathlib import Path
 from studio.models import Models
 from studio.schema import Learned
 from studio.settings import Settings
+from studio.training.plan import Places
 from studio.training.runs import Run
-from studio.training.train import Places, train
+from studio.training.train import train
 torch.set_num_threads(1)
 home = Path(sys.argv[1])
 for event in train(Run(Path(sys.argv[2])), Models(Settings(home=home)), Places(home), torch.device("cpu")):
