@@ -40,6 +40,9 @@ class Settings(BaseSettings):
     memory: str = Field("", description="For weights and activations, such as 4GiB; empty = what is free.")
     rows: int = Field(8, ge=1, le=64, description="Most UNet rows of one tick.")
     queue: int = Field(500, ge=1, description="Most jobs waiting; one more is answered 429.")
+    user_jobs: int = Field(50, ge=1, description="Most jobs of one user waiting or running.")
+    user_pixels: int = Field(20_000_000_000, ge=1, description="Most pixels a user may make within a day.")
+    user_storage: int = Field(10 * 2**30, ge=1, description="Most bytes of a user's pictures and uploads.")
     disk_free: int = Field(
         2 * 2**30, ge=0,
         description="Bytes that must be free on the library's disk for a new job, or a twentieth of it.",

@@ -10,6 +10,7 @@ from functools import cached_property
 from hashlib import sha256
 from importlib import metadata
 from io import BytesIO
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -29,7 +30,8 @@ from studio.jobs.replay import Replay, compare, differences
 from studio.library import Database, Library
 from studio.library.library import no_picture
 from studio.library.marks import mark_of
-from studio.models import ModelRow, Models, Pulls
+from studio.library.quotas import Quotas
+from studio.models import LoraRow, ModelRow, Models, Pulls
 from studio.people import may_see, only_of, speaker
 from studio.presets import Presets
 from studio.review.links import Chosen, LinkView, ShareRequest
@@ -80,6 +82,7 @@ class Studio:
         self.rules = read_rules(settings.home / "rules.yaml", "this studio")
         self._database, self.accounts, self.sandbox = database, Accounts(database), Sandbox()
         self.weights = Weights(database, models)
+        self.quotas = Quotas(settings, database)
         self.jobs = Jobs(
             settings, database, library, executor, infotext.stamp, self._inputs, self._receipt
         )
@@ -232,7 +235,7 @@ class Studio:
     # --- jobs ---
 
     def submit(self, request: GenerationRequest, key: str | None = None) -> JobView:
-        """On disk when it returns. Raises what `resolve` does, QueueFull, DiskLow.
+        """On disk when it returns. Raises what `resolve` does, QueueFull, QuotaReached, DiskLow.
 
         `key`: the same key and request within a day gives the same job; with another request, Conflict.
         A request with a seed that the library has the pictures of is answered with them, unless `force`.
@@ -245,10 +248,11 @@ class Studio:
             pictures = self.library.hashes(_pictures_of(resolved))
             cache_key = self.weights.cache_key(resolved, snapshot, pictures)
             source = None if request.force else self.jobs.answered(cache_key, user)
-        return self.jobs.submit(
-            resolved, user=user, priority=request.priority, key=key, snapshot=snapshot, source=source,
-            cache_key=cache_key, body=sha256(request.model_dump_json().encode()).hexdigest(),
-        )  # fmt: skip
+        with self.quotas.place(resolved):
+            return self.jobs.submit(
+                resolved, user=user, priority=request.priority, key=key, snapshot=snapshot, source=source,
+                cache_key=cache_key, body=sha256(request.model_dump_json().encode()).hexdigest(),
+            )  # fmt: skip
 
     def _receipt(self, request: ResolvedRequest, picture: Rendered) -> Mapping[str, Any]:
         return receipt(self.weights.hashes(request), picture, self.executor.status(), _versions())
@@ -301,6 +305,7 @@ class Studio:
     def keep(self, picture: uploads.Upload) -> str:
         """Id of a picture that was cleaned."""
         user = speaker.get().name
+        self.quotas.check_storage(len(picture.data))
         return self.library.add_upload(
             picture.data, picture.format, picture.width, picture.height, user=user
         )
@@ -440,6 +445,13 @@ class Studio:
         out = BytesIO()
         Image.fromarray(edges.canny(picture, low, high)).convert("L").save(out, "PNG", compress_level=1)
         return out.getvalue()
+
+    def add_lora(self, file: Path, name: str | None = None) -> LoraRow:
+        """Takes in a LoRA that somebody sent, read elsewhere first. Raises what `Models.add_lora` does, and
+        BadRequest (`non_finite`, `file_too_costly`).
+        """
+        self.sandbox.check_weights(file)
+        return self.models.add_lora(file, name)
 
     def count_tokens(self, prompt: str, model: str | None = None) -> int:
         """Without start and end token, tags and comments; 75 fill a chunk."""

@@ -107,7 +107,7 @@ class Trial:
         """A new file joins the shelf, or the reason why not is said."""
         parts = self.parts
         try:
-            row = self.studio.models.add_lora(Path(data[parts["add"]]))
+            row = self.studio.add_lora(Path(data[parts["add"]]))
         except StudioError as error:
             return {parts["said"]: stage.problem(self.t, error.as_dict())}
         rows = shelf(self.studio)
