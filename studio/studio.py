@@ -18,6 +18,7 @@ from PIL import Image
 
 from studio import __version__, edges, infotext, presets, prompt, uploads
 from studio.accounts import Accounts
+from studio.brand.palette import PaletteScore
 from studio.campaigns import Campaigns
 from studio.catalog import CONTROLS, SCHEDULERS
 from studio.errors import BadRequest, EngineError, NotFound
@@ -32,6 +33,7 @@ from studio.library.library import no_picture
 from studio.library.marks import mark_of
 from studio.library.quotas import Quotas
 from studio.models import LoraRow, ModelRow, Models, Pulls
+from studio.palettes import Palettes
 from studio.people import may_see, only_of, speaker
 from studio.presets import Presets
 from studio.review.links import Chosen, LinkView, ShareRequest
@@ -58,6 +60,7 @@ if TYPE_CHECKING:
     from studio.safety.verify import Verification
 
 DRAWN_SEEDS = 4_294_967_294  # seeds are drawn from 0 to this less one, as other tools do
+RANKED = 500  # newest pictures that sorting by palette looks at
 AHEAD = 3  # ticks of work that a campaign keeps in the queue: the engine never waits for its next row
 PICTURES = ("init_image", "mask")  # fields that name one
 VERSIONS = ("torch", "diffusers", "transformers", "gradio")
@@ -86,6 +89,7 @@ class Studio:
         self.jobs = Jobs(
             settings, database, library, executor, infotext.stamp, self._inputs, self._receipt
         )
+        self.palettes = Palettes(library)
         self.campaigns = Campaigns(
             settings.home, database, library, self.resolve, self._give, self.jobs.get, self.jobs.cancel,
             ahead=AHEAD * settings.rows,
@@ -416,6 +420,26 @@ class Studio:
 
     def _marked(self, mark: str) -> list[str]:
         return [row.id for row in self.images(f"mark:{mark}", limit=10)]
+
+    def palette_score(self, id: str, preset: str | None = None) -> tuple[str, PaletteScore]:
+        """(preset, score) against `preset`, else the picture's own. Raises BadRequest without either."""
+        row = self.image(id)
+        name = preset if preset is not None else row.request.preset
+        if name is None:
+            raise BadRequest("The picture has no preset of its own.", field="preset", hint="Name one.")
+        return name, self.palettes.score(row, self._palette(name))
+
+    def by_palette(
+        self, preset: str, at_least: float = 0.0, search: str = ""
+    ) -> list[tuple[ImageRow, PaletteScore]]:
+        """The newest pictures, best score first. Raises NotFound, and BadRequest without a palette."""
+        return self.palettes.ranked(self.images(search, RANKED), self._palette(preset), at_least)
+
+    def _palette(self, preset: str) -> Mapping[str, str]:
+        palette = self.presets.get(preset).palette
+        if not palette:
+            raise BadRequest(f"Preset {preset} has no palette.", field="preset", hint="Give it one.")
+        return palette
 
     def share(self, request: ShareRequest) -> LinkView:
         """A link at which clients see copies of the pictures. Those of one prompt and shape are versions.

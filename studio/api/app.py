@@ -16,6 +16,7 @@ from studio.api.infotext import add_infotext
 from studio.api.metrics import Counted, Metrics, add_metrics, remembered
 from studio.api.openai import add_openai
 from studio.api.page import Build, Page
+from studio.api.palettes import add_palettes
 from studio.api.review import add_review
 from studio.api.sign_in import SignIn
 from studio.api.stream import Listeners
@@ -84,6 +85,7 @@ def make_api(studio: Studio, place: Page, sign_in: SignIn, metrics: Metrics | No
     add_openai(app, studio, listeners)
     add_review(app, studio)
     add_campaigns(app, studio)
+    add_palettes(app, studio)
     docs.add_docs(app)
     return app
 

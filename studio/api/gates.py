@@ -47,6 +47,7 @@ OURS: tuple[tuple[Need, str, str], ...] = (
     ("generate", "POST", "/api/v1/review/links/{id}/tunnel /api/v1/review/feedback"),
     ("generate", "DELETE", "/api/v1/review/links/{id}"),
     ("generate", "POST", "/api/v1/infotext"),
+    ("read", "GET", "/api/v1/palette /api/v1/palette/{id}"),
     # campaigns
     ("generate", "POST", "/api/v1/campaigns /api/v1/campaigns/preview /api/v1/campaigns/{id}/retry"),
     ("generate", "POST", "/api/v1/grids"),

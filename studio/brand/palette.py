@@ -19,7 +19,8 @@ from PIL import Image
 from studio.brand.colour import Colours, difference, from_oklab, read_hex, to_lab, to_oklab, write_hex
 
 SIDE = 64  # px the picture is scaled to: 4,096 pixels tell its colours
-CELL = 12.0  # Lab units: pixels in one cell of that width begin as one colour
+CELL = 8  # sRGB steps: pixels in one cell of that width count as one colour
+APART = 12.0  # Lab units between the colours that clusters begin with
 MOST = 8  # dominant colours
 LEAST = 0.01  # share of the area below which a colour is none
 NEAR = 9.0  # CIEDE2000: colours nearer than this become one
@@ -74,7 +75,13 @@ def read_pixels(data: bytes) -> NDArray[np.uint8]:
 
 def score_pixels(pixels: NDArray[np.uint8], palette: Mapping[str, str]) -> PaletteScore:
     """`pixels`: (N, 3) sRGB. An empty palette asks for nothing: 100."""
-    colours, shares = dominant(pixels)
+    return score_colours(*dominant(pixels), palette)
+
+
+def score_colours(
+    colours: NDArray[np.float64], shares: NDArray[np.float64], palette: Mapping[str, str]
+) -> PaletteScore:
+    """As `score_pixels`, of what `dominant` found."""
     if not palette:
         return PaletteScore(100.0, ())
     roles, codes = list(palette), list(palette.values())
@@ -103,23 +110,49 @@ def credit(distance: Colours) -> Colours:
 
 def dominant(pixels: NDArray[np.uint8]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """(colours (K, 3) in sRGB, shares (K,)), largest first, K up to MOST. Nothing is left to chance."""
-    lab = to_lab(pixels)
-    cells, member = np.unique(np.floor(lab / CELL).astype(np.int64), axis=0, return_inverse=True)
-    member = member.reshape(-1)
-    sizes = np.bincount(member, minlength=len(cells))
-    first = np.argsort(-sizes, kind="stable")[: MOST * 3]
-    centres = np.stack([lab[member == cell].mean(axis=0) for cell in first])
+    colours, sizes = _cells(pixels)
+    lab = to_lab(colours)
+    centres = _seeds(lab, sizes)
     for _ in range(ROUNDS):
         owner = ((lab[:, None, :] - centres[None]) ** 2).sum(axis=2).argmin(axis=1)
-        kept = [owner == index for index in range(len(centres)) if (owner == index).any()]
-        centres = np.stack([lab[one].mean(axis=0) for one in kept])
-    centres = _merged(centres, np.array([one.sum() for one in kept], np.float64))
+        areas = np.bincount(owner, sizes, len(centres))
+        centres = _means(lab, sizes, owner, areas)[areas > 0]
+    centres = _merged(centres, areas[areas > 0])
     owner = ((lab[:, None, :] - centres[None]) ** 2).sum(axis=2).argmin(axis=1)
-    shares = np.bincount(owner, minlength=len(centres)) / len(lab)
+    areas = np.bincount(owner, sizes, len(centres))
+    shares = areas / areas.sum()
     order = [index for index in np.argsort(-shares, kind="stable") if shares[index] >= LEAST][:MOST]
-    colours = np.stack([pixels[owner == index].mean(axis=0) for index in order])
-    kept_shares = shares[order]
-    return colours, kept_shares / kept_shares.sum()
+    kept = shares[order]
+    return _means(colours, sizes, owner, areas)[order], kept / kept.sum()
+
+
+def _cells(pixels: NDArray[np.uint8]) -> tuple[Colours, NDArray[np.float64]]:
+    """(mean sRGB, pixels) of each cell that holds any: some hundred colours stand for thousands of pixels."""
+    parts = (pixels // CELL).astype(np.int64)
+    keys = (parts[:, 0] << 16) | (parts[:, 1] << 8) | parts[:, 2]
+    _, owner = np.unique(keys, return_inverse=True)
+    sizes = np.bincount(owner).astype(np.float64)
+    return _means(pixels.astype(np.float64), np.ones(len(pixels)), owner, sizes), sizes
+
+
+def _seeds(lab: Colours, sizes: NDArray[np.float64]) -> Colours:
+    """Where the clusters begin: the largest cells that lie APART from each other."""
+    found: list[Colours] = []
+    for index in np.argsort(-sizes, kind="stable"):
+        if all(((lab[index] - one) ** 2).sum() > APART**2 for one in found):
+            found.append(lab[index])
+            if len(found) == MOST * 3:
+                break
+    return np.stack(found)
+
+
+def _means(
+    values: Colours, sizes: NDArray[np.float64], owner: NDArray[np.int64], areas: NDArray[np.float64]
+) -> Colours:
+    """(K, 3) means by area; zeros where a cluster owns nothing."""
+    safe = np.maximum(areas, 1e-12)
+    sums = [np.bincount(owner, sizes * values[:, part], len(areas)) / safe for part in range(3)]
+    return np.stack(sums, axis=-1)
 
 
 def _merged(centres: Colours, sizes: NDArray[np.float64]) -> Colours:

@@ -360,6 +360,17 @@ WORDS: Mapping[str, tuple[str, str]] = {
     "shot_done": ("done", "完成"),
     "shot_failed": ("failed", "失败"),
     "shot_cancelled": ("stopped", "已停止"),
+    # palette
+    "palette_order": ("Order by the brand's palette", "按品牌色板排序"),
+    "palette_off": ("Newest first", "最新在前"),
+    "palette_sort": ("Best palette score first", "色板得分高者在前"),
+    "palette_least": ("Score {score} and above", "得分不低于 {score}"),
+    "palette_score": ("Palette score · {title}", "色板得分 · {title}"),
+    "palette_free": ("neutral, not of the palette", "中性色，不属于色板"),
+    "palette_swatch": (
+        "{colour}, {share} of the picture; nearest {role} {nearest}, ΔE {distance}",
+        "{colour}，占画面 {share}；最接近 {role} {nearest}，ΔE {distance}",
+    ),
     # system
     "worker": ("Worker", "计算进程"),
     "device": ("Device", "设备"),
