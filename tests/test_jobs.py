@@ -351,6 +351,31 @@ def test_the_final_event_comes_once_also_across_a_restart(desk: Callable[..., De
     assert list(second.jobs.events(job, told[-1][0])) == []
 
 
+def test_who_comes_back_after_a_restart_hears_each_picture_once(desk: Callable[..., Desk]) -> None:
+    second_picture = threading.Event()
+
+    def two_then_silence(asked: ResolvedRequest) -> Iterator[Event]:
+        yield rendered(0)
+        yield rendered(1)
+        second_picture.set()
+        for _ in range(2_000):
+            yield Progress(1, 9, None)
+            time.sleep(0.01)
+
+    first = desk(two_then_silence, rows=1)
+    job = first.jobs.submit(request(count=3)).id
+    assert second_picture.wait(20)
+    first.jobs.close()
+    heard = next((number, event) for number, event in first.jobs.events(job, 0) if isinstance(event, Picture))
+    assert heard[1].index == 0
+    second = desk(quick)
+    later = list(second.jobs.events(job, heard[0]))  # as with Last-Event-ID
+    assert [event.index for _, event in later if isinstance(event, Picture)] == [1, 2]
+    numbers = [number for number, _ in later]
+    assert numbers == sorted(set(numbers)) and numbers[0] > heard[0]
+    assert isinstance(later[-1][1], Done)
+
+
 def test_a_listener_hears_a_running_job_to_its_end(desk: Callable[..., Desk]) -> None:
     one = desk(start=False)
     job = one.jobs.submit(request(count=3)).id

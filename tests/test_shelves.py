@@ -54,7 +54,7 @@ def test_a_collection_holds_pictures_of_any_age(studio: Studio) -> None:
     shelves.take(made.id, [one.id])
     assert found(studio, collection=made.id) == [] and shelves.of(two.id) == [made.id]
     shelves.remove(made.id)
-    assert shelves.list() == [] and len(found(studio)) == 2
+    assert shelves.rows() == [] and len(found(studio)) == 2
 
 
 @pytest.mark.parametrize("name", ["", "  ", "\0", "x" * 81])

@@ -103,29 +103,29 @@ def add_library(app: FastAPI, studio: Studio) -> None:
 def add_collections(app: FastAPI, studio: Studio) -> None:
     at, one = f"{PREFIX}/collections", f"{PREFIX}/collections/{{id}}"
     options: dict[str, Any] = {"tags": ["collections"], "responses": refusals(404, 409, 415, 422)}
-    rows = studio.library.collections
+    shelves = studio.library.collections
 
     @app.get(at, tags=["collections"], summary="Collections by name")
     def list_collections() -> list[CollectionView]:
-        return [CollectionView(**vars(row)) for row in rows.list()]
+        return [CollectionView(**vars(row)) for row in shelves.rows()]
 
     @app.post(at, status_code=201, summary="Make a collection", **options)
     def make(asked: Named) -> CollectionView:
-        return CollectionView(**vars(rows.make(asked.name, speaker.get().name)))
+        return CollectionView(**vars(shelves.make(asked.name, speaker.get().name)))
 
     @app.patch(one, summary="Give it another name", **options)
     def rename(id: str, asked: Named) -> CollectionView:
-        return CollectionView(**vars(rows.rename(id, asked.name)))
+        return CollectionView(**vars(shelves.rename(id, asked.name)))
 
     @app.delete(one, status_code=204, summary="Remove a collection; its pictures stay", **options)
     def remove(id: str) -> None:
-        rows.remove(id)
+        shelves.remove(id)
 
     @app.post(f"{one}/add", summary="Put pictures in", **options)
     def put(id: str, asked: Picked) -> CollectionView:
         studio.check_owner(asked.images)
-        return CollectionView(**vars(rows.put(id, asked.images)))
+        return CollectionView(**vars(shelves.put(id, asked.images)))
 
     @app.post(f"{one}/take", summary="Take pictures out", **options)
     def take(id: str, asked: Picked) -> CollectionView:
-        return CollectionView(**vars(rows.take(id, asked.images)))
+        return CollectionView(**vars(shelves.take(id, asked.images)))

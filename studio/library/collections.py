@@ -33,7 +33,7 @@ class Collections:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def list(self) -> list[CollectionRow]:
+    def rows(self) -> list[CollectionRow]:
         """By name."""
         inside = (
             select(collection_images.c.collection, func.count().label("images"))
@@ -49,7 +49,7 @@ class Collections:
 
     def get(self, id: str) -> CollectionRow:
         """Raises NotFound (`collection_not_found`)."""
-        for row in self.list():
+        for row in self.rows():
             if row.id == id:
                 return row
         raise _unknown()

@@ -1,0 +1,358 @@
+"""Kills the server again and again and counts what was lost, doubled or half-written. All figures must be 0.
+
+    python bench/soak_kill.py            # the long form: 200 kills, 50 in mid-batch, 20 full disks
+    python bench/soak_kill.py --kills 3 --batches 2 --full 1
+    python bench/soak_kill.py --kills 5 --without commit    # a guard taken out: must end with an error
+
+The pictures are the fake executor's: real queue, library, web server and disk. Full disks need Linux's
+`unshare` and a kernel that lets a user mount a tmpfs of his own; where it does not, they are left out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import http.client
+import io
+import json
+import os
+import random
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+ROOT = Path(__file__).resolve().parent.parent
+CLIENTS = 20
+DISK = 48  # MiB of the disk that is filled
+GUARDS = ("commit", "rename", "adopt")
+
+
+@dataclass
+class Client:
+    """What one client asked for and what it was told."""
+
+    number: int
+    count: int = 2
+    sent: list[str] = field(default_factory=list)  # keys, each also the job's prompt
+    acknowledged: dict[str, str] = field(default_factory=dict)  # key -> job
+
+    def post(self, port: int, key: str, connection: http.client.HTTPConnection | None = None) -> bool:
+        """True when the server said that it has the job."""
+        line = connection or http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+        asked = {
+            "prompt": key, "width": 64, "height": 64, "steps": 2, "count": self.count, "seed": 1,
+            "force": True,
+        }  # fmt: skip
+        headers = {"content-type": "application/json", "idempotency-key": key}
+        try:
+            line.request("POST", "/api/v1/jobs", json.dumps(asked), headers)
+            answer = line.getresponse()
+            said = answer.read()
+        except (OSError, http.client.HTTPException):
+            return False
+        if answer.status == 202:
+            self.acknowledged[key] = json.loads(said)["id"]
+        return answer.status == 202
+
+    def work(self, port: int, until: threading.Event) -> None:
+        while not until.is_set():
+            key = f"c{self.number}-{len(self.sent)}"
+            self.sent.append(key)
+            if not self.post(port, key):
+                time.sleep(0.1)
+            time.sleep(random.uniform(0, 0.3))
+
+    def ask_again(self, port: int) -> None:
+        """What was sent and not answered, with the same key: it may be there already."""
+        until = time.monotonic() + 60
+        for key in self.sent:
+            while key not in self.acknowledged and time.monotonic() < until:
+                if not self.post(port, key):
+                    time.sleep(0.2)
+
+
+def free_port() -> int:
+    with closing(socket.socket()) as trial:
+        trial.bind(("127.0.0.1", 0))
+        return int(trial.getsockname()[1])
+
+
+@contextmanager
+def server(home: Path, without: str, pace: float = 0.0) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
+    port = free_port()
+    command = [sys.executable, "-W", "ignore", __file__, "--serve", str(home), "--port", str(port)]
+    env = {name: value for name, value in os.environ.items() if not name.startswith("STUDIO_")}
+    process = subprocess.Popen(
+        [*command, "--pace", str(pace), "--without", without], cwd=ROOT, env=env | {"PYTHONPATH": str(ROOT)}
+    )
+    try:
+        up, until = False, time.monotonic() + 300
+        while not up and time.monotonic() < until and process.poll() is None:
+            with suppress(OSError), closing(http.client.HTTPConnection("127.0.0.1", port, timeout=5)) as line:
+                line.request("GET", "/livez")
+                up = line.getresponse().status == 200
+            time.sleep(0.02)
+        assert up, "the server did not start"
+        yield process, port
+    finally:
+        process.kill()
+        process.wait()
+
+
+def get(port: int, path: str) -> Any:
+    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=20)) as line:
+        line.request("GET", path)
+        return json.loads(line.getresponse().read())
+
+
+def wait_until_idle(port: int, patience: float = 600) -> None:
+    until = time.monotonic() + patience
+    while time.monotonic() < until:
+        queue = get(port, "/api/v1/queue")
+        if queue["queued"] + queue["running"] == 0:
+            return
+        time.sleep(0.1)
+
+
+def kills(home: Path, rounds: int, without: str) -> Counter[str]:
+    """kill -9 at a random moment while twenty clients post."""
+    clients = [Client(number) for number in range(CLIENTS)]
+    for _ in range(rounds):
+        with server(home, without) as (process, port):
+            until = threading.Event()
+            threads = [threading.Thread(target=one.work, args=(port, until)) for one in clients]
+            for thread in threads:
+                thread.start()
+            time.sleep(random.uniform(0.2, 1.5))
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+            until.set()
+            for thread in threads:
+                thread.join()
+    with server(home, without) as (_, port):
+        threads = [threading.Thread(target=one.ask_again, args=(port,)) for one in clients]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        wait_until_idle(port, 20 if without else 900)
+    return audit(home, clients)
+
+
+def batches(home: Path, rounds: int, without: str) -> Counter[str]:
+    """kill -9 while sixteen pictures of one job come one after the other."""
+    client = Client(0, count=16)
+    for number in range(rounds):
+        with server(home, without, pace=0.005) as (process, port):
+            key = f"batch-{number}"
+            client.sent.append(key)
+            client.post(port, key)
+            at, until = random.randint(1, 14), time.monotonic() + 60
+            while time.monotonic() < until:
+                if len(get(port, f"/api/v1/jobs/{client.acknowledged[key]}")["images"]) >= at:
+                    break
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+    with server(home, without) as (_, port):
+        wait_until_idle(port, 20 if without else 900)
+    return audit(home, [client])
+
+
+def full_disks(home: Path, rounds: int, without: str) -> Counter[str]:
+    """The disk runs full while jobs run, then there is room again. `home` lies on a small disk."""
+    client, ballast = Client(0), home / "ballast"
+    with server(home, without) as (_, port):
+        for number in range(rounds):
+            refused = 0
+            for job in range(12):
+                key = f"full-{number}-{job}"
+                client.sent.append(key)
+                refused += not client.post(port, key)
+                if job == 3:
+                    fill(ballast)
+            listed = get(port, "/api/v1/images?limit=50")  # looking goes on
+            assert isinstance(listed, list) and refused, "a full disk took jobs in"
+            ballast.unlink()
+            client.ask_again(port)
+            wait_until_idle(port)
+    return audit(home, [client])
+
+
+def fill(file: Path) -> None:
+    with suppress(OSError), file.open("wb", buffering=0) as stream:
+        while True:
+            stream.write(b"\0" * 65536)
+
+
+def audit(home: Path, clients: list[Client]) -> Counter[str]:
+    """What is wrong in the library, against what clients were told."""
+    kinds = ("lost", "doubled", "unfinished", "half_written", "wrong_pixels", "leftovers")
+    wrong: Counter[str] = Counter(dict.fromkeys(kinds, 0))
+    with closing(sqlite3.connect(home / "studio.db")) as database:
+        wrong["corrupt"] = int(database.execute("PRAGMA integrity_check").fetchone()[0] != "ok")
+        jobs = {row[0]: row[1:] for row in database.execute("SELECT id, state, request FROM jobs")}
+        images = database.execute('SELECT id, job, "index", format, seed FROM images').fetchall()
+    prompts = Counter(json.loads(request)["prompt"] for _, request in jobs.values())
+    indexes: dict[str, list[int]] = {}
+    for _, job, index, _, _ in images:
+        indexes.setdefault(job, []).append(index)
+    for client in clients:
+        wrong["lost"] += sum(id not in jobs for id in client.acknowledged.values())
+        wrong["doubled"] += sum(prompts[key] > 1 for key in client.sent)
+        for id in client.acknowledged.values():
+            wrong["unfinished"] += id in jobs and jobs[id][0] != "completed"
+            wrong["doubled"] += id in jobs and sorted(indexes.get(id, [])) != list(range(client.count))
+    files = {file.name for file in (home / "pictures").iterdir()}
+    wrong["leftovers"] += len(files ^ {f"{row[0]}.{row[3]}" for row in images})
+    for id, job, index, format, _ in images:
+        if not whole(home / "pictures" / f"{id}.{format}"):
+            wrong["half_written"] += 1
+        elif index == len(indexes[job]) - 1:  # the last of each job: it was made after every kill
+            request = jobs[job][1] if job in jobs else None
+            if request is not None:
+                wrong["wrong_pixels"] += not as_undisturbed(home, id, format, request, index)
+    acknowledged = sum(len(client.acknowledged) for client in clients)
+    print(f"  {acknowledged} acknowledged jobs, {len(images)} pictures: {dict(wrong)}", flush=True)
+    return wrong
+
+
+def whole(file: Path) -> bool:
+    try:
+        with Image.open(file) as picture:
+            picture.load()
+    except (OSError, SyntaxError):
+        return False
+    return True
+
+
+def as_undisturbed(home: Path, id: str, format: str, request: str, index: int) -> bool:
+    from studio.executors.fake import FakeExecutor
+    from studio.schema import Rendered, ResolvedRequest
+
+    asked = ResolvedRequest.model_validate_json(request)
+    one = asked.model_copy(update={"seed": asked.seed + index, "count": 1})
+    executor = FakeExecutor()
+    executor.start()
+    (made,) = [event for event in executor.run(one, {}) if isinstance(event, Rendered)]
+    with Image.open(home / "pictures" / f"{id}.{format}") as kept, Image.open(io.BytesIO(made.data)) as new:
+        return kept.tobytes() == new.tobytes()
+
+
+def serve(home: Path, port: int, pace: float, without: str) -> None:
+    import uvicorn
+
+    from studio.api.app import web
+    from studio.api.port import taken
+    from studio.api.server import configure
+    from studio.settings import Settings
+    from studio.studio import Studio
+
+    take_out(without)
+    settings = Settings(home=home, port=port, executor=f"fake:{pace}", rows=4, queue=100_000)
+    with closing(Studio.open(settings)) as studio, taken(settings) as listener:
+        studio.start()
+        uvicorn.Server(configure(web(studio))).run(sockets=[listener])
+
+
+def take_out(guard: str) -> None:
+    """One guard less: what the audit must then find."""
+    from studio.jobs.keeper import Keeper
+    from studio.jobs.queue import Queue
+    from studio.library import library
+
+    if guard == "commit":  # an answer before the row is on disk
+        put = Queue._put
+
+        def late(self: Any, order: Any, connection: Any) -> Any:
+            placed = put(self, order, connection)
+            connection.exec_driver_sql("DELETE FROM jobs WHERE id = ?", (placed.row.id,))
+            row = dict(placed.row._mapping)
+
+            def insert() -> None:
+                time.sleep(0.5)
+                names = ", ".join(f'"{name}"' for name in row)
+                marks = ", ".join("?" * len(row))
+                with self._database.write() as later:
+                    later.exec_driver_sql(f"INSERT INTO jobs ({names}) VALUES ({marks})", tuple(row.values()))
+
+            threading.Thread(target=insert, daemon=True).start()
+            return placed
+
+        Queue._put = late  # type: ignore[method-assign]
+    if guard == "rename":  # written in place, in two pieces
+
+        def in_place(file: Path, data: bytes) -> None:
+            with file.open("wb", buffering=0) as stream:
+                stream.write(data[: len(data) // 2])
+                time.sleep(0.05)
+                stream.write(data[len(data) // 2 :])
+
+        library.write_whole = in_place
+        library.Library.reconcile = lambda self: None  # type: ignore[method-assign]
+    if guard == "adopt":
+        Keeper._adopt = lambda self, dead: None  # type: ignore[method-assign]
+
+
+def run(options: argparse.Namespace) -> int:
+    wrong: Counter[str] = Counter()
+    for name, rounds, soak in (("kills", options.kills, kills), ("batches", options.batches, batches)):
+        if rounds:
+            begun = time.monotonic()
+            print(f"{name}: {rounds}", flush=True)
+            with tempfile.TemporaryDirectory(prefix="soak") as home:
+                wrong += soak(Path(home), rounds, options.without)
+            print(f"  {time.monotonic() - begun:.0f} s", flush=True)
+    if options.full:
+        wrong += on_small_disk(options.full, options.without)
+    bad = {what: count for what, count in wrong.items() if count}
+    print(f"WRONG: {bad}" if bad else "all right: 0 lost, 0 doubled, 0 half-written")
+    return 1 if bad else 0
+
+
+def on_small_disk(rounds: int, without: str) -> Counter[str]:
+    with tempfile.TemporaryDirectory(prefix="soak") as folder:
+        mount = f"mount -t tmpfs -o size={DISK}m none {folder}"
+        if subprocess.run(["unshare", "-rm", "sh", "-c", mount], capture_output=True).returncode:
+            print("full disks: left out, no tmpfs can be mounted here", flush=True)
+            return Counter()
+        print(f"full disks: {rounds}", flush=True)
+        soak = f"exec {sys.executable} {__file__} --disk {folder} --full {rounds} --without '{without}'"
+        command = ["unshare", "-rm", "sh", "-c", f"{mount} && {soak}"]
+        done = subprocess.run(command, env=os.environ | {"PYTHONPATH": str(ROOT)})
+    return Counter(full_disk=int(done.returncode != 0))
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--kills", type=int, default=200)
+    parser.add_argument("--batches", type=int, default=50)
+    parser.add_argument("--full", type=int, default=20)
+    parser.add_argument("--without", choices=("", *GUARDS), default="")
+    parser.add_argument("--serve", type=Path)
+    parser.add_argument("--disk", type=Path)
+    parser.add_argument("--port", type=int, default=0)
+    parser.add_argument("--pace", type=float, default=0.0)
+    options = parser.parse_args()
+    if options.serve is not None:
+        serve(options.serve, options.port, options.pace, options.without)
+        return 0
+    if options.disk is not None:
+        found = full_disks(options.disk, options.full, options.without)
+        return int(any(found.values()))
+    return run(options)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
