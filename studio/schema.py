@@ -170,7 +170,9 @@ def parse_json(kind: type[M], body: bytes) -> M:
 
 def explain(kind: type[BaseModel], error: ValidationError) -> BadRequest:
     """The first mistake of a pydantic error as one sentence with the range and what to do."""
-    first = error.errors(include_url=False)[0]
+    mistakes = error.errors(include_url=False)
+    # A misspelt field comes first: the one that is missing is mostly the same mistake.
+    first = next((one for one in mistakes if one["type"] == "extra_forbidden"), mistakes[0])
     loc = first["loc"]
     path = ".".join(str(part) for part in loc)[:200]
     got, rule = first.get("input"), str(first["type"])
