@@ -69,6 +69,7 @@ class Settings(BaseSettings):
     review_ssh_url: str = Field("", description="How clients reach that port; empty = http://SERVER:PORT.")
     review_ssh_key: str = Field("", description="Private key file for it; empty = the user's own keys.")
     review_known_hosts: str = Field("", description="File with that server's key; empty = the user's own.")
+    webhook_private: bool = Field(False, description="Webhooks may lead into this machine's own network.")
     log: Literal["error", "warning", "info"] = Field(
         "warning", description="Least serious line that is logged; info adds one for each request."
     )

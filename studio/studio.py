@@ -54,6 +54,7 @@ from studio.schema import (
     parse,
 )
 from studio.settings import Settings
+from studio.webhooks import Webhooks
 
 if TYPE_CHECKING:
     from studio.safety.provenance import Provenance
@@ -94,6 +95,7 @@ class Studio:
             settings.home, database, library, self.resolve, self._give, self.jobs.get, self.jobs.cancel,
             ahead=AHEAD * settings.rows,
         )  # fmt: skip
+        self.webhooks = Webhooks(database, self.ended, settings.webhook_private)
 
     @classmethod
     def open(cls, settings: Settings, executor: Executor | None = None) -> Studio:
@@ -121,10 +123,12 @@ class Studio:
         self.review.start()
         if self.settings.executor != "inline":  # a command line runs what it was asked, and nothing else
             self.campaigns.start()
+            self.webhooks.start()
 
     def close(self) -> None:
         """Running jobs are queued again for the next start."""
         self.campaigns.close()
+        self.webhooks.close()
         self.pulls.close()
         self.jobs.close()
         self.review.close()

@@ -22,6 +22,7 @@ from studio.api.sign_in import SignIn
 from studio.api.stream import Listeners
 from studio.api.verify import add_verify
 from studio.api.walls import Walls
+from studio.api.webhooks import add_webhooks
 from studio.studio import Studio
 
 OURS = (
@@ -81,6 +82,7 @@ def make_api(studio: Studio, place: Page, sign_in: SignIn, metrics: Metrics | No
     models.add_models(app, studio)
     models.add_pulls(app, studio)
     add_infotext(app, studio)
+    add_webhooks(app, studio)
     add_a1111(app, studio, listeners)
     add_openai(app, studio, listeners)
     add_review(app, studio)

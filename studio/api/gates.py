@@ -46,7 +46,9 @@ OURS: tuple[tuple[Need, str, str], ...] = (
     ("generate", "POST", "/api/v1/review/links /api/v1/review/links/{id}/extend"),
     ("generate", "POST", "/api/v1/review/links/{id}/tunnel /api/v1/review/feedback"),
     ("generate", "DELETE", "/api/v1/review/links/{id}"),
-    ("generate", "POST", "/api/v1/infotext"),
+    ("generate", "POST", "/api/v1/infotext /api/v1/webhooks"),
+    ("generate", "GET", "/api/v1/webhooks"),
+    ("generate", "DELETE", "/api/v1/webhooks/{id}"),
     ("read", "GET", "/api/v1/palette /api/v1/palette/{id}"),
     # campaigns
     ("generate", "POST", "/api/v1/campaigns /api/v1/campaigns/preview /api/v1/campaigns/{id}/retry"),

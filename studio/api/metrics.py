@@ -25,12 +25,12 @@ from studio.catalog import SCHEDULERS
 from studio.errors import Forbidden, StudioError
 from studio.schema import JobView, State
 from studio.studio import Studio
+from studio.webhooks.webhooks import pages
 
 log = logging.getLogger("studio.access")
 
 OUTCOMES: tuple[State, ...] = ("completed", "failed", "cancelled")
 OVERLAP = 10.0  # s looked at again: jobs that end together may be written in any order
-PAGE = 500  # jobs of one look
 BOX = "studio.route"  # key of the scope
 CODE = 60  # characters of a failure's code
 FAST = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
@@ -89,16 +89,13 @@ class Metrics:
 
     def _catch_up(self) -> None:
         """Counts every job that ended since the last look, once."""
-        while True:
-            jobs = self.studio.ended(self._until - OVERLAP, PAGE)
-            fresh = [job for job in jobs if job.id not in self._seen and (job.ended or 0) >= self._begun]
-            for job in fresh:
-                self._count(job)
-                self._seen[job.id] = job.ended or 0.0
-            self._until = max([self._until, *(job.ended or 0.0 for job in jobs)])
-            self._seen = {id: ended for id, ended in self._seen.items() if ended > self._until - 2 * OVERLAP}
-            if not fresh:
-                return
+        for jobs in pages(self.studio.ended, self._until - OVERLAP):
+            for job in jobs:
+                if job.id not in self._seen and (job.ended or 0) >= self._begun:
+                    self._count(job)
+                    self._seen[job.id] = job.ended or 0.0
+            self._until = max(self._until, jobs[-1].ended or 0.0)
+        self._seen = {id: ended for id, ended in self._seen.items() if ended > self._until - 2 * OVERLAP}
 
     def _count(self, job: JobView) -> None:
         if job.cached:

@@ -52,6 +52,7 @@ jobs = Table(
     Column("ended", Float),
     Index("jobs_by_state", "state", "number"),
     Index("jobs_by_cache_key", "cache_key"),
+    Index("jobs_by_end", "ended"),
     sqlite_autoincrement=True,
 )
 
@@ -126,6 +127,28 @@ idempotency = Table(
     Column("body", Text, nullable=False),  # sha256 of what was asked
     Column("job", Text, nullable=False),
     Column("created", Float, nullable=False),
+)
+
+webhooks = Table(
+    "webhooks",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("user", Text, nullable=False),
+    Column("url", Text, nullable=False),
+    Column("secret", Text, nullable=False),
+    Column("created", Float, nullable=False),
+)
+
+deliveries = Table(
+    "deliveries",
+    metadata,
+    Column("webhook", Text, primary_key=True),
+    Column("job", Text, primary_key=True),
+    Column("attempts", Integer, nullable=False),
+    Column("due", Float, nullable=False),
+    Column("state", Text, nullable=False),  # waiting, sent, failed
+    Column("status", Integer),  # of the last answer, 0 = there was none
+    Index("deliveries_by_state", "state", "due"),
 )
 
 flags = Table(

@@ -15,7 +15,7 @@ from studio.library.tables import metadata
 if TYPE_CHECKING:
     from alembic.script import ScriptDirectory
 
-HEAD = "0004"
+HEAD = "0005"
 FIRST = "0001"
 FOLDER = Path(__file__).parent
 
