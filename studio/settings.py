@@ -50,6 +50,9 @@ class Settings(BaseSettings):
     download: Literal["internal", "client"] = Field(
         "internal", description="Downloaded pictures hold: internal = their settings too, client = pixels."
     )
+    hang: int = Field(
+        120, ge=1, description="Seconds without word or work until a worker that holds runs is replaced."
+    )
     upload_bytes: int = Field(20 * 2**20, ge=1, description="Largest picture upload.")
     upload_pixels: int = Field(40_000_000, ge=1, description="Largest picture upload in pixels.")
     allowed_hosts: Annotated[tuple[str, ...], NoDecode] = Field(

@@ -5,9 +5,13 @@ from __future__ import annotations
 import logging
 import multiprocessing
 import threading
+import time
 import uuid
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from multiprocessing.connection import Connection
+
+import psutil
 
 from studio.errors import NotReady, StudioError, WorkerCrashed
 from studio.executors.routes import Routes
@@ -18,6 +22,9 @@ from studio.settings import Settings
 log = logging.getLogger(__name__)
 
 PATIENCE = 1.0  # s between asking a worker to end and making it
+LOOK = 1.0  # s between looks at a silent worker
+AT_WORK = 0.02  # share of a core: a silent worker that uses more reads a model or is in a very long step
+AT_MOST = 10  # times the patience, at work or not
 LONGEST_PAUSE = 30.0  # s between two starts of a worker that dies each time before its model is in memory
 
 
@@ -97,6 +104,7 @@ class _Worker:
         self.status = WorkerStatus(ready=False)
         self.was_ready = False
         self.over = threading.Event()
+        self._patience = settings.hang
         self._pipe: Connection[Command, Answer]
         self._pipe, theirs = context.Pipe()
         self._process = context.Process(
@@ -104,6 +112,7 @@ class _Worker:
         )
         self._process.start()
         theirs.close()  # or its end would never be seen from here
+        self._heard, self._used, self._spoke = time.monotonic(), 0.0, False
 
     def run(self, request: ResolvedRequest, inputs: Mapping[str, bytes]) -> Iterator[Event]:
         run = uuid.uuid4().hex
@@ -116,8 +125,11 @@ class _Worker:
     def read(self) -> None:
         """Returns when the process has ended."""
         try:
-            while True:
-                self._take(self._pipe.recv())
+            while not self._hangs():
+                if self._pipe.poll(LOOK):
+                    self._take(self._pipe.recv())
+                    self._spoke = True
+                    self._note()
         except (EOFError, OSError):
             self._process.join(PATIENCE)
         except Exception:
@@ -129,6 +141,30 @@ class _Worker:
         self.over.set()
         with self._sending:
             self._pipe.close()
+
+    def _note(self) -> None:
+        """It gave a sign of life, or has nothing to do."""
+        self._heard, self._used = time.monotonic(), self._cpu_seconds()
+
+    def _hangs(self) -> bool:
+        """True when it holds runs, says nothing for too long, and does not even compute."""
+        silent = time.monotonic() - self._heard
+        if silent < self._patience:
+            return False
+        if not (self._spoke and self._routes.busy()):  # a start takes as long as it takes
+            self._note()
+            return False
+        at_work = self._cpu_seconds() - self._used > silent * AT_WORK
+        if at_work and silent < AT_MOST * self._patience:
+            return False
+        log.error("the worker said nothing for %.0f s while it held runs; it is ended", silent)
+        return True
+
+    def _cpu_seconds(self) -> float:
+        with suppress(psutil.Error):
+            times = psutil.Process(self._process.pid).cpu_times()
+            return float(times.user + times.system)
+        return 0.0
 
     def stop(self) -> None:
         """The worker keeps nothing, so it need not finish anything. `read` returns by this."""

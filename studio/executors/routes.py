@@ -25,6 +25,11 @@ class Routes:
         if queue is not None:
             queue.put(event)
 
+    def busy(self) -> bool:
+        """True while somebody follows a run."""
+        with self._lock:
+            return bool(self._queues)
+
     def end(self, error: StudioError) -> None:
         """Every run, now and later, raises `error`. The first call counts."""
         with self._lock:

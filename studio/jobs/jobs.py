@@ -275,8 +275,9 @@ class Jobs:
     def _requeue(self, row: Row[Any], attempts: int) -> None:
         try:
             self.queue.requeue(row, max(0, attempts))
-        except Exception:
-            log.exception("job %s could not go back to the queue yet", row.id)
+        except Exception as error:
+            full = isinstance(error, DiskLow)  # told already, and it passes
+            log.warning("job %s could not go back to the queue yet", row.id, exc_info=not full)
             with self._wake:
                 self._unsettled.append((row, attempts))
             return

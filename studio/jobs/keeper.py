@@ -9,7 +9,7 @@ import threading
 import time
 from typing import IO, TYPE_CHECKING, Any
 
-from studio.errors import WorkerCrashed
+from studio.errors import DiskLow, WorkerCrashed
 from studio.jobs.queue import LEASE, Queue
 from studio.library import Database, Library
 from studio.library.events import Live
@@ -86,7 +86,9 @@ class Keeper:
                 if time.monotonic() - last > LEASE / 3:
                     last = time.monotonic()
                     self._look_around()
-            except Exception:  # the disk or the database's server: the next look may go well
+            except DiskLow as error:
+                log.warning("the queue is not looked after: %s", error.message)
+            except Exception:  # the database's server, say: the next look may go well
                 log.exception("the queue could not be looked after")
 
     def _look_around(self) -> None:
