@@ -77,7 +77,7 @@ class Settings(BaseSettings):
         "warning", description="Least serious line that is logged; info adds one for each request."
     )
     executor: str = Field(
-        "local", description="local (worker process), inline (this process), fake (no model), fake:0.1 (s a step)."
+        "local", description="local (worker process), inline (this process), fake or fake:SECONDS (no model)."
     )
 
     @field_validator("allowed_hosts", "review_names", mode="before")
