@@ -12,9 +12,9 @@ import gradio as gr
 from studio.errors import StudioError
 from studio.review.links import Verdict
 from studio.schema import ImageRow
-from studio.ui import review_views, stage
+from studio.ui import palette, review_views, stage
 from studio.ui.form import Page
-from studio.ui.html import Markup, element
+from studio.ui.html import Markup, element, join
 from studio.ui.parts import board
 from studio.ui.review import added
 from studio.ui.run import AT_ONCE, Updates
@@ -29,6 +29,7 @@ def build(page: Page) -> dict[str, Any]:
             search = gr.Textbox(
                 label=t("search"), placeholder=t("search_hint"), elem_id="library-search", max_lines=1
             )
+            filters = palette.build(page)
             trash = gr.Checkbox(False, label=t("show_trash"), elem_id="library-trash", container=False)
             said_of = gr.Dropdown(
                 [
@@ -54,6 +55,7 @@ def build(page: Page) -> dict[str, Any]:
                 t("more"), size="sm", visible=False, elem_id="library-more", elem_classes=["quiet"]
             )
     return {
+        **filters,
         "search": search,
         "filter": said_of,
         "choosing": choosing,
@@ -72,11 +74,13 @@ def wire(page: Page) -> None:
     case = Case(page, parts)
     tray = page.parts["review"]["chosen"]
     asked = {parts["search"], parts["trash"], parts["shown"], parts["filter"], tray}
+    asked |= {parts["palette"], page.preset}
     view = [parts["shelf"], parts["more"], parts["choosing"]]
     # One event for all three: the answer of the last one asked is the one that stays. Not `input` of the
     # search: Gradio 6 keeps silent there when words are pasted.
     changed = [
         parts["search"].change, parts["trash"].change, parts["filter"].change, parts["tab"].select,
+        parts["palette"].input, page.preset.change,
     ]  # fmt: skip
     gr.on(changed, case.refresh, asked, view, trigger_mode="always_last", **AT_ONCE)
     parts["more"].click(case.grow, asked, [*view, parts["shown"]], **AT_ONCE)
@@ -99,12 +103,15 @@ class Case:
         parts, shown = self.parts, int(data[self.parts["shown"]])
         search, trash = str(data[parts["search"]] or ""), bool(data[parts["trash"]])
         verdicts, state = self.studio.review.verdicts(), str(data[parts["filter"]] or "")
+        least = int(data[parts["palette"]])
         if state:
             images = self.spoken_of(review_views.counted(verdicts, state), search, trash)
+        elif least >= 0 and not trash:
+            images = palette.ranked(self.studio, str(data[self.page.preset] or ""), least, search)
         else:
             images = self.studio.images(search=search, limit=shown + 1, trash=trash)
         tray = data[self.page.parts["review"]["chosen"]]
-        marks, asked = Marks(self.t, verdicts, tray, chosen), bool(search or state)
+        marks, asked = Marks(self.t, verdicts, tray, chosen), bool(search or state or least > 0)
         return {
             parts["shelf"]: shelf(self.t, images[:shown], marks, searched=asked, trash=trash),
             parts["more"]: gr.update(visible=len(images) > shown),
@@ -137,7 +144,9 @@ class Case:
         except StudioError as error:
             return {self.parts["detail"]: stage.problem(self.t, error.as_dict())}
         return {
-            self.parts["detail"]: detail(self.t, image),
+            self.parts["detail"]: join(
+                detail(self.t, image), palette.card(self.t, self.studio, image, data[self.page.preset])
+            ),
             self.parts["settings"]: gr.update(value=stage.settings(image), visible=True),
             **self.refresh(data, id),
         }
