@@ -151,7 +151,7 @@ class Links:
     def share(
         self, request: ShareRequest, chosen: Sequence[Chosen], brand: Mapping[str, Any], by: str = ""
     ) -> Link:
-        """Copies the pictures and makes the link; it is on disk when this returns. `by`: for the trail."""
+        """Copies the pictures and makes the link; it is on disk when this returns. `by`: whose it is."""
         id, now = secrets.token_hex(8), time.time()
         digest = keys.digest(self.token(id))
         salt = secrets.token_bytes(16) if request.pin is not None else None
@@ -161,10 +161,10 @@ class Links:
             with self.store.write() as connection:
                 connection.execute(
                     "INSERT INTO links (id, near, digest, title, note, brand, created, expires, pin_salt, "
-                    "pin_hash, download, views, tunnel) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                    "pin_hash, download, views, tunnel, owner) VALUES (" + ", ".join("?" * 14) + ")",
                     (id, digest[: keys.NEARBY], digest, request.title.strip(), request.note.strip(),
                      json.dumps(brand, ensure_ascii=False), now, now + request.expires, salt, hashed,
-                     request.download, request.views, request.tunnel),
+                     request.download, request.views, request.tunnel, by),
                 )  # fmt: skip
                 connection.executemany(
                     "INSERT INTO pictures VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -205,9 +205,7 @@ class Links:
         """Raises NotFound (`link_not_found`)."""
         found = self.store.link(id) if self.begun() else None
         if found is None:
-            raise NotFound(
-                "No such review link.", hint="studio review list shows them.", code="link_not_found"
-            )
+            raise no_link()
         return found
 
     def revoke(self, id: str, by: str = "") -> None:
@@ -259,14 +257,11 @@ class Links:
         """The audit trail of a link, or of all."""
         return self.store.said(id, after) if self.begun() else []
 
-    def verdicts(self) -> dict[str, Verdict]:
+    def verdicts(self, trail: Sequence[Said]) -> dict[str, Verdict]:
         """By library id, of every picture that clients said something of."""
         found: dict[str, Verdict] = {}
-        if not self.begun():
-            return found
-        trail = self.store.said()
         source = {line.picture: line.source for line in trail if line.source}
-        for (picture, _), line in verdicts(trail).items():
+        for (picture, _), line in verdicts(list(trail)).items():
             verdict = found.setdefault(source[picture], Verdict())
             (verdict.approved if line.kind == "approved" else verdict.rejected).append(line.name)
         for line in trail:
@@ -275,6 +270,10 @@ class Links:
                 verdict.comments += line.kind == "comment"
                 verdict.last = line.number
         return found
+
+
+def no_link() -> NotFound:
+    return NotFound("No such review link.", hint="studio review list shows them.", code="link_not_found")
 
 
 def view(

@@ -8,9 +8,10 @@ from functools import partial
 from typing import Any
 
 from studio.errors import Conflict
+from studio.people import may_see
 from studio.review import links, package
 from studio.review.keeper import Keeper, kept_elsewhere, room_address, wait_for_room
-from studio.review.links import Chosen, Links, LinkView, ShareRequest, Verdict
+from studio.review.links import Chosen, Links, LinkView, ShareRequest, Verdict, no_link
 from studio.review.serve import ADDRESS
 from studio.review.serve import TUNNELS as TUNNEL_NOTE
 from studio.review.store import Link, Said
@@ -24,6 +25,7 @@ class Review:
     def __init__(self, settings: Settings) -> None:
         self.links = Links(settings.home / "review", settings.home / "review.key")
         self._url = settings.review_url.rstrip("/")
+        self._host, self._port = settings.review_host, settings.review_port  # until a room says its own
         asked = TunnelSettings(
             cache=settings.home / "tunnel-programs", ssh=settings.review_ssh,
             ssh_port=settings.review_ssh_port, ssh_url=settings.review_ssh_url.rstrip("/"),
@@ -62,11 +64,18 @@ class Review:
         return True
 
     def all(self) -> list[LinkView]:
-        """Newest first, ended ones too."""
-        return [self.view(link) for link in self.links.all()]
+        """One's own, newest first, ended ones too."""
+        return [self.view(link) for link in self.links.all() if may_see(link.owner)]
 
     def get(self, id: str) -> LinkView:
-        return self.view(self.links.get(id))
+        """Raises NotFound (`link_not_found`), also for somebody else's."""
+        return self.view(self._own(id))
+
+    def _own(self, id: str) -> Link:
+        link = self.links.get(id)
+        if not may_see(link.owner):
+            raise no_link()
+        return link
 
     def address(self, id: str) -> str:
         """Raises Conflict for a link that has ended."""
@@ -76,18 +85,18 @@ class Review:
         return url
 
     def revoke(self, id: str, by: str = "") -> LinkView:
-        self.links.revoke(id, by)
+        self.links.revoke(self._own(id).id, by)
         self.keeper.wake()
         return self.get(id)
 
     def extend(self, id: str, expires: float, by: str = "") -> LinkView:
-        self.links.extend(id, expires, by)
+        self.links.extend(self._own(id).id, expires, by)
         self.keeper.wake()
         return self.get(id)
 
     def carry(self, id: str, tunnel: str | None) -> LinkView:
         """Opens a tunnel for the link, or lets go of it."""
-        self.links.carry(id, tunnel)
+        self.links.carry(self._own(id).id, tunnel)
         self.keeper.wake()
         return self.get(id)
 
@@ -105,7 +114,7 @@ class Review:
         if self._url:
             return self._url
         note = self.links.store.note(ADDRESS)
-        host, port = note.get("host", "127.0.0.1"), note.get("port", 0)
+        host, port = note.get("host", self._host), note.get("port", self._port)
         if host in ("0.0.0.0", "::"):
             host = own_address()
         return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
@@ -113,18 +122,19 @@ class Review:
     # --- what clients said ---
 
     def trail(self, id: str | None = None, after: int = 0) -> list[Said]:
-        """The audit trail of one link or of all, oldest first, from the line after number `after`."""
-        return self.links.trail(id, after)
+        """The audit trail of a link, or of all of one's own, oldest first, of lines past number `after`."""
+        mine = {link.id for link in self.links.all() if may_see(link.owner)}
+        return [line for line in self.links.trail(id, after) if line.link in mine]
 
     def verdicts(self) -> dict[str, Verdict]:
         """By library id."""
-        return self.links.verdicts()
+        return self.links.verdicts(self.trail())
 
     # --- without a connection ---
 
     def package(self, id: str, language: str = "en") -> bytes:
         """ZIP with the room as one HTML file. Raises Conflict for a link that has ended."""
-        return package.pack(self.links, id, language)
+        return package.pack(self.links, self._own(id).id, language)
 
     def take_in(self, data: bytes) -> int:
         """Lines of a package's feedback file that are new. Raises BadRequest, NotFound."""

@@ -29,6 +29,7 @@ NO_PORT = 4
 TRIES = 20  # ports from the wanted one upwards, when that belongs to somebody else
 NICE = 7  # a sixth of a core where the studio wants all of it: its own work goes first
 BACKLOG = 1024
+MOST_AT_ONCE = 1000  # connections; one more is told to come later
 TUNNELS = "tunnels"
 ADDRESS = "address"
 
@@ -76,7 +77,7 @@ def configure(app: object) -> uvicorn.Config:
     return uvicorn.Config(
         app, log_level="error", access_log=False, server_header=False, proxy_headers=False,  # type: ignore[arg-type]
         timeout_graceful_shutdown=1, timeout_keep_alive=20, http="h11", ws="none", lifespan="off",
-        h11_max_incomplete_event_size=32 * 2**10, backlog=BACKLOG,
+        h11_max_incomplete_event_size=32 * 2**10, backlog=BACKLOG, limit_concurrency=MOST_AT_ONCE,
     )  # fmt: skip
 
 

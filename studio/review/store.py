@@ -34,7 +34,7 @@ CREATE TABLE IF NOT EXISTS links (
   id TEXT PRIMARY KEY, near BLOB NOT NULL, digest BLOB NOT NULL, title TEXT NOT NULL, note TEXT NOT NULL,
   brand TEXT NOT NULL, created REAL NOT NULL, expires REAL NOT NULL, revoked REAL,
   pin_salt BLOB, pin_hash BLOB, pin_failures INTEGER NOT NULL DEFAULT 0, pin_again REAL NOT NULL DEFAULT 0,
-  download TEXT NOT NULL, views INTEGER, tunnel TEXT);
+  download TEXT NOT NULL, views INTEGER, tunnel TEXT, owner TEXT NOT NULL);
 CREATE INDEX IF NOT EXISTS links_near ON links (near);
 CREATE TABLE IF NOT EXISTS pictures (
   id TEXT PRIMARY KEY, link TEXT NOT NULL REFERENCES links (id), place INTEGER NOT NULL,
@@ -57,7 +57,10 @@ CREATE TABLE IF NOT EXISTS notes (key TEXT PRIMARY KEY, value TEXT NOT NULL);
 
 @dataclass(frozen=True)
 class Link:
-    """`views`: most visitors, or None. `tunnel`: kind that carries it, or None. `brand`: title, palette."""
+    """`views`: most visitors, or None. `tunnel`: kind that carries it, or None. `brand`: title, palette.
+
+    `owner`: the studio's user who shared it.
+    """
 
     id: str
     title: str
@@ -71,6 +74,7 @@ class Link:
     download: Download
     views: int | None
     tunnel: str | None
+    owner: str
 
     def live(self, now: float | None = None) -> bool:
         return self.revoked is None and (time.time() if now is None else now) < self.expires

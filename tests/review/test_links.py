@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from rooms import BRAND, SECRET, picture
 
-from studio.errors import BadRequest, Conflict, StudioError
+from studio.errors import BadRequest, Conflict, NotFound, StudioError
+from studio.people import Person, speaking
 from studio.presets import Presets
 from studio.review import copies, keys
 from studio.review.brand import READABLE, colours_of, contrast
@@ -65,6 +66,22 @@ def test_copies_of_links_that_ended_long_ago_are_erased_and_their_trail_stays(re
     assert review.trail(id)
     with pytest.raises(Conflict):
         review.extend(id, DAY)
+
+
+def test_one_sees_and_ends_ones_own_links_only(review: Review) -> None:
+    request = parse(ShareRequest, {"images": ["a" * 32]})
+    link = review.share(request, [Chosen("a" * 32, picture(), "x")], BRAND, "ann")
+    with speaking(Person("bo", frozenset({"generate"}))):
+        assert review.all() == [] and review.trail() == [] and review.trail(link.id) == []
+        for verb in (review.get, review.revoke, review.package, review.address):
+            with pytest.raises(NotFound):
+                verb(link.id)
+        with pytest.raises(NotFound):
+            review.extend(link.id, DAY)
+        with pytest.raises(NotFound):
+            review.carry(link.id, "ssh")
+    with speaking(Person("ann", frozenset({"generate"}))):
+        assert [row.id for row in review.all()] == [link.id] and review.get(link.id).state == "live"
 
 
 def test_before_the_first_link_there_is_no_folder(tmp_path: Path) -> None:
