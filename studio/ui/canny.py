@@ -91,8 +91,8 @@ def wire(page: Page) -> None:
     perfect.change(lambda on: gr.update(visible=not on), perfect, size, **AT_ONCE)
     parts["view"].select(bench.take, bench.inputs(), [parts["picture"], parts["view"]], **AT_ONCE)
     parts["tab"].select(bench.greet, bench.inputs(), parts["view"], **AT_ONCE)
-    outputs = [*(parts[name] for name in ("view", "go", "stop", "job")), page.parts["create"]["strip"]]
-    parts["go"].click(bench.generate, bench.form.inputs(*bench.fields.values()), outputs, **QUIET)
+    outputs = [*bench.shown(), page.kept]
+    parts["go"].click(bench.generate, bench.form.inputs(page.kept, *bench.fields.values()), outputs, **QUIET)
     parts["stop"].click(cancel(page.studio), parts["job"], None, **AT_ONCE)
 
 
@@ -102,6 +102,12 @@ class Bench:
     def __init__(self, page: Page, form: Form, fields: Mapping[str, Any]) -> None:
         self.page, self.form, self.fields = page, form, fields
         self.studio, self.t = page.studio, page.t
+
+    def shown(self) -> list[Any]:
+        """What a run changes."""
+        parts = self.page.parts["canny"]
+        strip = self.page.parts["create"]["strip"]
+        return [*(parts[name] for name in ("view", "go", "stop", "job")), strip]
 
     def inputs(self) -> set[Any]:
         return set(self.fields.values())
@@ -167,10 +173,29 @@ class Bench:
             }
             job = self.studio.submit(self.form.read(data, control=control, width=width, height=height))
             edges = self.studio.edges(control["image"], control["low"], control["high"], (width, height))
-            yield busy(parts, job.id)
+            kept = {**(data[self.page.kept] or {}), "canny": job.id}
+            yield {self.page.kept: kept, **busy(parts, job.id)}
             yield from self.follow(job.id, edges)
 
         yield from told(self.t, parts, start)
+
+    def resume(self, kept: Mapping[str, Any] | None) -> Iterator[Updates]:
+        """After a reload: the picture that was worked on, and the run that was going on or what it made."""
+        parts = self.page.parts["canny"]
+        try:
+            job = self.studio.job(str((kept or {}).get("canny") or ""))
+            control = job.request.control
+            assert control is not None
+            size = (job.request.width, job.request.height)
+            edges = self.studio.edges(control.image, control.low, control.high, size)
+        except StudioError:
+            return  # none yet, another library, or a picture that is gone
+        yield {parts["picture"]: control.image}
+        if not job.final:
+            yield busy(parts, job.id)
+            yield from told(self.t, parts, lambda: self.follow(job.id, edges))
+        elif job.images:
+            yield {parts["view"]: self.result(job.images[0], edges)}
 
     def follow(self, job: str, edges: bytes) -> Iterator[Updates]:
         parts = self.page.parts["canny"]

@@ -123,7 +123,8 @@ class Desk:
     def run(self, data: Mapping[Any, Any], make: Callable[[], GenerationRequest]) -> Iterator[Updates]:
         def start() -> Iterator[Updates]:
             job = self.studio.submit(make())
-            kept = {"job": job.id, "form": self.form.values(data), "preset": data[self.page.preset]}
+            made = {"job": job.id, "form": self.form.values(data), "preset": data[self.page.preset]}
+            kept = {**(data[self.page.kept] or {}), **made}
             yield {self.page.kept: kept, **busy(self.parts, job.id)}
             yield from self.follow(job.id)
 

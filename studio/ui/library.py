@@ -12,7 +12,7 @@ import gradio as gr
 from studio.errors import StudioError
 from studio.review.links import Verdict
 from studio.schema import ImageRow
-from studio.ui import palette, review_views, stage
+from studio.ui import palette, review_views, shelves, stage
 from studio.ui.form import Page
 from studio.ui.html import Markup, element, join
 from studio.ui.parts import board
@@ -29,7 +29,7 @@ def build(page: Page) -> dict[str, Any]:
             search = gr.Textbox(
                 label=t("search"), placeholder=t("search_hint"), elem_id="library-search", max_lines=1
             )
-            filters = palette.build(page)
+            filters = shelves.build_filters(page) | palette.build(page)
             trash = gr.Checkbox(False, label=t("show_trash"), elem_id="library-trash", container=False)
             said_of = gr.Dropdown(
                 [
@@ -47,6 +47,7 @@ def build(page: Page) -> dict[str, Any]:
                 visible=False,
                 elem_id="library-settings",
             )
+            membership = shelves.build_membership(page)
             said = board(Markup(""), elem_id="library-said")
         with gr.Column(elem_classes=["right"], min_width=0):
             choosing = board(Markup(""), elem_id="library-choosing")
@@ -56,6 +57,7 @@ def build(page: Page) -> dict[str, Any]:
             )
     return {
         **filters,
+        **membership,
         "search": search,
         "filter": said_of,
         "choosing": choosing,
@@ -73,14 +75,14 @@ def wire(page: Page) -> None:
     parts = page.parts["library"]
     case = Case(page, parts)
     tray = page.parts["review"]["chosen"]
-    asked = {parts["search"], parts["trash"], parts["shown"], parts["filter"], tray}
-    asked |= {parts["palette"], page.preset}
+    asked = {parts[name] for name in ("search", "trash", "shown", "filter", "star", "collection", "palette")}
+    asked |= {tray, page.preset}
     view = [parts["shelf"], parts["more"], parts["choosing"]]
     # One event for all three: the answer of the last one asked is the one that stays. Not `input` of the
     # search: Gradio 6 keeps silent there when words are pasted.
     changed = [
         parts["search"].change, parts["trash"].change, parts["filter"].change, parts["tab"].select,
-        parts["palette"].input, page.preset.change,
+        parts["star"].change, parts["collection"].input, parts["palette"].input, page.preset.change,
     ]  # fmt: skip
     gr.on(changed, case.refresh, asked, view, trigger_mode="always_last", **AT_ONCE)
     parts["more"].click(case.grow, asked, [*view, parts["shown"]], **AT_ONCE)
@@ -90,6 +92,7 @@ def wire(page: Page) -> None:
         source.select(
             case.change, asked, [parts["detail"], parts["settings"], parts["said"], *view], **AT_ONCE
         )
+    shelves.wire(page)
 
 
 class Case:
@@ -109,7 +112,10 @@ class Case:
         elif least >= 0 and not trash:
             images = palette.ranked(self.studio, str(data[self.page.preset] or ""), least, search)
         else:
-            images = self.studio.images(search=search, limit=shown + 1, trash=trash)
+            shelf_of = str(data[parts["collection"]] or "") or None
+            images = self.studio.images(
+                search, shown + 1, trash=trash, star=bool(data[parts["star"]]), collection=shelf_of
+            )
         tray = data[self.page.parts["review"]["chosen"]]
         marks, asked = Marks(self.t, verdicts, tray, chosen), bool(search or state or least > 0)
         return {
@@ -152,8 +158,11 @@ class Case:
         }
 
     def change(self, data: Mapping[Any, Any], event: gr.EventData) -> Updates:
-        """Delete, undo or restore."""
+        """Delete, undo, restore, star."""
         verb, id = event._data.get("act"), str(event._data.get("id", ""))
+        if verb in {"star", "unstar"}:
+            self.studio.star([id], verb == "star")
+            return {self.parts["detail"]: detail(self.t, self.studio.image(id)), **self.refresh(data, id)}
         if verb not in {"delete", "restore"}:
             return {self.parts["detail"]: gr.skip()}
         (self.studio.trash if verb == "delete" else self.studio.restore)([id])
@@ -189,8 +198,9 @@ def detail(t: Any, image: ImageRow) -> Markup:
         "section",
         stage.mat(stage.frames([stage.picture(image)], image.width, image.height), stage.caption(t, image)),
         element(
-            "div", stage.download(t, image), stage.copy_button(t, stage.settings(image)), verb, class_="acts"
-        ),
+            "div", shelves.star_button(t, image), stage.download(t, image),
+            stage.copy_button(t, stage.settings(image)), verb, class_="acts",
+        ),  # fmt: skip
         class_="stage small",
         data_image=image.id,
     )
@@ -211,9 +221,10 @@ class Marks:
             "button", "✓", type="button", class_="pick", data_act="choose", data_id=image.id,
             aria_pressed="true" if held else "false", aria_label=self.t("review_pick"),
         )  # fmt: skip
+        star = element("span", "★", class_="starred", aria_label=self.t("starred")) if image.star else None
         badge = review_views.badge(self.t, self.verdicts.get(image.id))
         thumb = stage.thumb(image, self.shown)
-        return element("div", thumb, None if image.trashed else pick, badge, class_="held")
+        return element("div", thumb, None if image.trashed else pick, star, badge, class_="held")
 
 
 def choosing(t: Any, count: int) -> Markup:

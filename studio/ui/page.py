@@ -158,6 +158,8 @@ def wire_preset(blocks: Any, page: Page) -> None:
         lambda kept: welcome(page, kept or {}), page.kept, [*outputs, page.preset], **AT_ONCE
     )
     arrived.then(desk.resume, page.kept, desk.shown(), **QUIET)
+    bench = page.parts["canny"]["bench"]
+    arrived.then(bench.resume, page.kept, [page.parts["canny"]["picture"], *bench.shown()], **QUIET)
 
 
 def welcome(page: Page, kept: Mapping[str, Any]) -> Updates:

@@ -200,7 +200,15 @@ WORDS: Mapping[str, tuple[str, str]] = {
     "rank": ("Rank", "秩"),
     # library
     "search": ("Search", "搜索"),
-    "search_hint": ("word of a prompt, model, seed…", "提示词、模型、种子…"),
+    "search_hint": ("words, colour:red, date:2026-11, preset:…", "提示词、colour:red、date:2026-11…"),
+    "starred_only": ("Starred only", "只看收藏"),
+    "starred": ("Starred", "已收藏"),
+    "star": ("Star", "收藏"),
+    "unstar": ("Remove star", "取消收藏"),
+    "collection": ("Collection", "作品集"),
+    "all_pictures": ("All pictures", "全部作品"),
+    "in_collections": ("In collections", "所属作品集"),
+    "in_collections_hint": ("Type a new name to begin one.", "输入新名称即可新建。"),
     "show_trash": ("Show trash", "显示回收站"),
     "library_title": ("Every picture is kept here", "所有作品都在这里"),
     "library_text": (
