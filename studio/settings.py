@@ -62,7 +62,7 @@ class Settings(BaseSettings):
         False, description="Listen on an address that others can reach, though nobody has to sign in."
     )
     review_host: str = Field("127.0.0.1", description="Address the clients' review room listens on.")
-    review_port: int = Field(7870, ge=0, le=65535, description="Its port; the next free one when it is taken.")
+    review_port: int = Field(7870, ge=0, le=65535, description="Its port, or the next that is free.")
     review_url: str = Field("", description="How clients reach the room, where a proxy of yours leads there.")
     review_names: Annotated[tuple[str, ...], NoDecode] = Field(
         (), description="Host names the room answers to besides localhost and its tunnels' names."

@@ -23,7 +23,6 @@ from studio.errors import BadRequest
 from studio.schema import GenerationRequest, parse_json
 from studio.studio import Studio
 
-
 FILE_FORM = {
     "schema": {
         "type": "object", "required": ["file"],

@@ -15,7 +15,7 @@ from studio.ui.text import WORDS, Text
 SOURCES = "\n".join(
     path.read_text(encoding="utf-8") for path in sorted((ROOT / "studio" / "ui").glob("*.py"))
 )
-BUILT = ("tab_", "field_", "state_", "stack_", "schedulers_", "loras_", "models_")  # keys put together from a prefix
+BUILT = ("tab_", "field_", "state_", "stack_", "schedulers_", "loras_", "models_")  # made from a prefix
 
 
 def holes(sentence: str) -> set[str]:
