@@ -22,6 +22,7 @@ from typing import Any, Literal
 
 from packaging.requirements import Requirement
 
+from studio.catalog import BACKENDS
 from studio.models import Models
 from studio.presets import Presets
 from studio.settings import ROOT, Settings
@@ -86,6 +87,7 @@ def examine(settings: Settings, torch_facts: Callable[[], Mapping[str, Any]] | N
         *torchvision(facts),
         *xformers(facts),
         *machine(),
+        *backend(settings),
         *home(settings),
         *models(settings),
         *presets(settings),
@@ -208,6 +210,25 @@ def machine() -> Iterator[Check]:
         mend = "" if enough else "Close other programs, or set STUDIO_MEMORY, such as STUDIO_MEMORY=1GiB."
         found = f"{total / 2**30:.1f} GiB, {free / 2**30:.1f} GiB free"
         yield Check("memory", "ok" if enough else "warning", found, mend)
+
+
+def backend(settings: Settings) -> Iterator[Check]:
+    """What the engine measured at its first start (studio/engine/backends/choice.py), as it kept it."""
+    have = installed("openvino")
+    extra = f"; OpenVINO {have}" if have else ""
+    if settings.backend != "auto":
+        needs = BACKENDS[settings.backend].package
+        found = f"{BACKENDS[settings.backend].label} (STUDIO_BACKEND={settings.backend}){extra}"
+        mend = f'{sys.executable} -m pip install "brand-studio[{needs}]"' if needs and not have else ""
+        yield Check("backend", "missing" if mend else "ok", found, mend)
+        return
+    try:
+        kept = json.loads((settings.home / "backend.json").read_text(encoding="utf-8"))
+        seconds = ", ".join(f"{name} {took * 1000:.0f} ms" for name, took in kept["seconds"].items())
+        found = f"{BACKENDS[kept['backend']].label}; a step took: {seconds or 'not measured'}"
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        found = "measured when the studio first starts"
+    yield Check("backend", "ok", found + extra)
 
 
 def cpu_features(cpuinfo: Path) -> list[str]:

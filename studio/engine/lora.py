@@ -141,7 +141,8 @@ class Bank:
         self._modules = dict(network.named_modules())
         self._part = part
         self._use = _Use()
-        self._size = 0  # columns
+        self.size = 0  # columns
+        self.version = 0  # another one after each change of what is resident
         self._blocks: dict[str, tuple[int, int]] = {}  # name -> its columns, begin and end
         self._scales: dict[str, float] = {}  # name -> alpha / rank of its modules
         self._banked: dict[str, BankedLinear | BankedConv2d] = {}
@@ -169,6 +170,7 @@ class Bank:
         deltas = adapter.parts.get(self._part, {})
         rank = max((delta.rank for delta in deltas.values()), default=0)
         begin = self._free_columns(rank)
+        self.version += 1
         # Half precision has little room for B / 128: alpha / rank goes into `s`, and only what differs from
         # module to module goes into the columns.
         common = next((delta.scale for delta in deltas.values()), 1.0) or 1.0
@@ -188,6 +190,7 @@ class Bank:
             return
         begin, end = self._blocks.pop(name)
         del self._scales[name]
+        self.version += 1
         for path, module in list(self._banked.items()):
             stack = module.stack
             stack.down[begin:end].zero_()
@@ -196,7 +199,7 @@ class Bank:
             if not stack.owners:
                 self._restore(path)
         if not self._banked:
-            self._size = 0
+            self.size = 0
 
     @contextmanager
     def weights(self, rows: Sequence[Mapping[str, float]]) -> Iterator[None]:
@@ -212,17 +215,28 @@ class Bank:
         finally:
             vars(self._use).update(before)
 
-    def _use_of(self, rows: Sequence[Mapping[str, float]]) -> _Use:
-        wanted = {name for row in rows for name, weight in row.items() if weight}
-        blocks = [self._blocks[name] for name in wanted]
-        blocks = [(begin, end) for begin, end in blocks if end > begin]
-        if not blocks:
-            return _Use()
-        scales = torch.zeros(len(rows), self._size)
+    def scales(self, rows: Sequence[Mapping[str, float]]) -> Tensor | None:
+        """(rows, size) float32: what each column counts in each row; None where nothing is to be added."""
+        if not any(self._blocks[name][1] > self._blocks[name][0] for name in _wanted(rows)):
+            return None
+        scales = torch.zeros(len(rows), self.size)
         for index, row in enumerate(rows):
             for name, weight in row.items():
                 begin, end = self._blocks[name]
                 scales[index, begin:end] = weight * self._scales[name]
+        return scales
+
+    def stacks(self) -> Mapping[str, tuple[Tensor, Tensor]]:
+        """Module path -> its `down` (size, in, ...) and `up` (out, size, ...), in the order of the paths."""
+        stacks = {path: self._banked[path].stack for path in sorted(self._banked)}
+        return {path: (stack.down, stack.up) for path, stack in stacks.items()}
+
+    def _use_of(self, rows: Sequence[Mapping[str, float]]) -> _Use:
+        scales, wanted = self.scales(rows), _wanted(rows)
+        if scales is None:
+            return _Use()
+        blocks = [self._blocks[name] for name in wanted]
+        blocks = [(begin, end) for begin, end in blocks if end > begin]
         first, last = min(begin for begin, _ in blocks), max(end for _, end in blocks)
         return _Use(scales[:, first:last], first, last, frozenset(wanted))
 
@@ -233,10 +247,10 @@ class Bank:
             if start - begin >= rank:
                 return begin
             begin = max(begin, end)
-        size = self._size or FIRST_SIZE
+        size = self.size or FIRST_SIZE
         while size < begin + rank:
             size *= 2
-        if rank and size != self._size:
+        if rank and size != self.size:
             self._grow(size)
         return begin
 
@@ -245,14 +259,14 @@ class Bank:
             stack = module.stack
             down = stack.down.new_zeros(size, *stack.down.shape[1:])
             up = stack.up.new_zeros(len(stack.up), size, *stack.up.shape[2:])
-            down[: self._size], up[:, : self._size] = stack.down, stack.up
+            down[: self.size], up[:, : self.size] = stack.down, stack.up
             stack.down, stack.up = down, up
-        self._size = size
+        self.size = size
 
     def _banked_at(self, path: str) -> BankedLinear | BankedConv2d:
         if path not in self._banked:
             module: Any = self._modules[path]
-            down, up = _empty(module, self._size)
+            down, up = _empty(module, self.size)
             module.stack = _Stack(type(module), self._use, down, up)
             module.__class__ = BankedConv2d if isinstance(module, nn.Conv2d) else BankedLinear
             self._banked[path] = module
@@ -262,6 +276,10 @@ class Bank:
         module: Any = self._banked.pop(path)
         module.__class__ = module.stack.plain
         del module.stack
+
+
+def _wanted(rows: Sequence[Mapping[str, float]]) -> set[str]:
+    return {name for row in rows for name, weight in row.items() if weight}
 
 
 def _empty(module: nn.Module, size: int) -> tuple[Tensor, Tensor]:

@@ -95,8 +95,7 @@ def _asked(name: str, device: torch.device) -> Choice:
 
 
 def _measured() -> Choice:
-    """PyTorch's rows on a stand-in; OpenVINO's where it is installed: it needs no trial to be ahead of them,
-    and what its conversion of a model measures decides for that model (workshop.py)."""
+    """PyTorch's rows, on a stand-in. The extra openvino is taken where it is installed, without a trial."""
     if not fast_bfloat16():
         seconds: dict[str, float] = {}
         name = "float32"
