@@ -208,6 +208,7 @@ class Engine:
         share = (time.monotonic() - started) / len(samples)
         for sample in samples:
             sample.seconds += share
+            sample.note_call(sum(one.rows for one in samples))
         self._report(samples, previews)
 
     def _batched(self, samples: list[Sample]) -> Batch:
@@ -290,7 +291,10 @@ class Engine:
             seconds = sample.seconds + done.seconds
             self._tell(
                 job,
-                Rendered(sample.index, sample.seed, done.width, done.height, done.png, seconds, done.notes),
+                Rendered(
+                    sample.index, sample.seed, done.width, done.height, done.png, seconds, done.notes,
+                    sample.batch,
+                ),  # fmt: skip
             )
             self._ended(job)
 

@@ -68,7 +68,12 @@ class Sample:
     channels: Tensor | None = None  # inpainting with 9 channels: mask and kept part, (1, 5, h, w)
     step: int = 0
     seconds: float = 0.0
+    batch: tuple[int, ...] = ()  # fewest and most rows of the calls it took part in
     guess: Tensor | None = field(default=None, repr=False)  # finished latents as foreseen at the last call
+
+    def note_call(self, rows: int) -> None:
+        low, high = self.batch or (rows, rows)
+        self.batch = (min(low, rows), max(high, rows))
 
     @property
     def rows(self) -> int:
