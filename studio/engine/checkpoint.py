@@ -41,11 +41,7 @@ def read_network(folder: Path, part: Part, kind: Any, dtype: torch.dtype) -> Any
 
     Raises RuntimeError when names or shapes are not those of the class.
     """
-    with init_empty_weights(include_buffers=False):
-        if hasattr(kind, "config_class") and kind.config_class is not None:
-            network = kind(kind.config_class.from_pretrained(folder, local_files_only=True))
-        else:
-            network = kind.from_config(kind.load_config(folder, local_files_only=True))
+    network = empty_network(folder, kind)
     inner = "text_model." if hasattr(network, "text_model") else ""
     with safe_open(folder.parent / FILE, framework="pt", device="cpu") as file:
         state = {
@@ -56,6 +52,14 @@ def read_network(folder: Path, part: Part, kind: Any, dtype: torch.dtype) -> Any
         }
     network.load_state_dict(state, strict=True, assign=True)
     return network
+
+
+def empty_network(folder: Path, kind: Any) -> Any:
+    """As the folder's config says, its weights still to come."""
+    with init_empty_weights(include_buffers=False):
+        if getattr(kind, "config_class", None) is not None:
+            return kind(kind.config_class.from_pretrained(folder, local_files_only=True))
+        return kind.from_config(kind.load_config(folder, local_files_only=True))
 
 
 def _turned(tensor: Tensor, source: Source) -> Tensor:

@@ -15,6 +15,7 @@ from torch import Tensor
 from studio.engine import memory, preview, weights
 from studio.engine.backends import choose
 from studio.engine.backends.workshop import Workshop
+from studio.engine.components import Components
 from studio.engine.conditions import Conditioner
 from studio.engine.decode import Decoder, Finished
 from studio.engine.denoise import Batch, advance, batch, step
@@ -53,9 +54,10 @@ class Engine:
         self.choice = choose(settings, self.device)
         self.dtype = self.choice.dtype
         self._workshop = Workshop(settings, self.choice)
+        self._components = Components(models.hashes)
         self._residency = Residency(
             load=self._load,
-            need=lambda name: weights.bytes_needed(models.get(name).folder, self.dtype),
+            need=self._need,
             budget=lambda resident: memory.budget(settings.memory, self.device, resident),
         )
         self._conditioner = Conditioner(models)
@@ -75,9 +77,14 @@ class Engine:
         with self._residency.lease(model):
             pass
 
+    def _need(self, name: str) -> int:
+        return weights.bytes_needed(
+            self.models.get(name).folder, self.dtype, self.device, self._components
+        )
+
     def _load(self, name: str) -> weights.ModelBundle:
         row = self.models.get(name)
-        bundle = weights.load(row, self.device, self.dtype)
+        bundle = weights.load(row, self.device, self.dtype, self._components)
         self._workshop.take(row, bundle)
         return bundle
 

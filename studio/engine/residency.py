@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -20,7 +20,7 @@ class _Resident:
 
 
 class Residency:
-    """`load` makes a bundle, `need` says its bytes beforehand, `budget` how many bytes there are for all.
+    """`load` makes a bundle, `need` says the bytes it would add, `budget` how many bytes there are for all.
 
     `budget` gets the bytes resident now, so that it can count them as free when it asks the machine.
     """
@@ -50,14 +50,15 @@ class Residency:
         """True while `name` fits only after a lease of another model has ended."""
         if name in self._residents or not any(resident.leases for resident in self._residents.values()):
             return False
-        leased = sum(resident.bundle.bytes for resident in self._residents.values() if resident.leases)
+        leased = _held(resident for resident in self._residents.values() if resident.leases)
         if name not in self._needs:
             self._needs[name] = self._need(name)
         return self._needs[name] > self._budget(self.bytes) - leased
 
     @property
     def bytes(self) -> int:
-        return sum(resident.bundle.bytes for resident in self._residents.values())
+        """What two models share is counted once."""
+        return _held(self._residents.values())
 
     def bundles(self) -> tuple[ModelBundle, ...]:
         """Least recently used first."""
@@ -75,3 +76,14 @@ class Residency:
             if self.bytes + need <= budget:
                 return
             del self._residents[other]
+            need = self._need(name)  # what it shared with the one that left has to be read now
+
+
+def _held(residents: Iterable[_Resident]) -> int:
+    """Bytes of these models, networks that several have counted once."""
+    bundles = [resident.bundle for resident in residents]
+    parts: dict[int, int] = {}
+    for bundle in bundles:
+        parts.update(bundle.parts)
+    banks = [bank.bytes for bundle in bundles for bank in bundle.banks.values()]
+    return sum(parts.values()) + sum(banks)

@@ -18,6 +18,7 @@ from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokeniz
 from transformers.utils import logging as transformers_logging
 
 from studio.engine import checkpoint, preview
+from studio.engine.components import Components, fill
 from studio.engine.lora import Bank
 from studio.engine.memory import ran_out
 from studio.errors import EngineError
@@ -37,6 +38,9 @@ NETWORKS: Mapping[str, Any] = {  # folder -> class; a class name inside the fold
     "text_encoder_2": CLIPTextModelWithProjection,
     "controlnet-canny": ControlNetModel,
 }
+
+
+CPU = torch.device("cpu")
 
 
 class Located(Protocol):
@@ -59,7 +63,8 @@ class ModelBundle:
     picture, taken out so that it runs once a picture and not once a step. `factors`: see preview.fit.
     `zero_negative`: an empty negative prompt means zeros instead of the encoded empty text (SDXL).
     `banks`: "unet", "text_encoder", "text_encoder_2": the LoRAs of each. `texts`: rows already encoded,
-    newest last.
+    newest last. `parts`: address of a network's first weight -> bytes of its weights; two models that share a
+    network have one address in common.
     """
 
     name: str
@@ -74,7 +79,7 @@ class ModelBundle:
     zero_negative: bool
     device: torch.device
     dtype: torch.dtype
-    weight_bytes: int
+    parts: Mapping[int, int]
     factors: Tensor
     banks: Mapping[str, Bank]
     texts: OrderedDict[Any, Any] = field(default_factory=OrderedDict)
@@ -82,6 +87,10 @@ class ModelBundle:
     @property
     def factor(self) -> int:
         return int(2 ** (len(self.vae.config.block_out_channels) - 1))
+
+    @property
+    def weight_bytes(self) -> int:
+        return sum(self.parts.values())
 
     @property
     def bytes(self) -> int:
@@ -117,19 +126,39 @@ def pick_dtype(device: torch.device) -> torch.dtype:
     return torch.float16 if device.type == "cuda" else torch.float32
 
 
-def bytes_needed(folder: Path, dtype: torch.dtype) -> int:
-    """Bytes of all weights under `folder` once they are `dtype`, from the files' headers alone."""
-    return sum(_elements(folder / name) * _dtype_of(name, folder, dtype).itemsize for name in NETWORKS)
+def bytes_needed(
+    folder: Path,
+    dtype: torch.dtype,
+    device: torch.device = CPU,
+    components: Components | None = None,
+) -> int:
+    """Bytes of all weights under `folder` once they are `dtype`, from the files' headers alone.
+
+    `components`: what these have in memory already is not counted.
+    """
+    needs = 0
+    for name in NETWORKS:
+        kind = _dtype_of(name, folder, dtype)
+        elements = _elements(folder / name)
+        if elements and (components is None or components.find(folder / name, kind, device) is None):
+            needs += elements * kind.itemsize
+    return needs
 
 
-def load(row: Located, device: torch.device, dtype: torch.dtype) -> ModelBundle:
-    """Raises EngineError (with the part's name, never a path) when a part is missing or broken."""
+def load(
+    row: Located, device: torch.device, dtype: torch.dtype, components: Components | None = None
+) -> ModelBundle:
+    """Raises EngineError (with the part's name, never a path) when a part is missing or broken.
+
+    `components`: weights that are in memory already are taken from there, and new ones are told to it.
+    """
     folder = row.folder
     networks = {
-        name: _network(folder / name, device, _dtype_of(name, folder, dtype))
+        name: _network(folder / name, device, _dtype_of(name, folder, dtype), components)
         for name in NETWORKS
         if (folder / name / "config.json").is_file()
     }
+    parts = {_first(network): _bytes(network) for network in networks.values()}
     schedule = _json(folder / "scheduler" / "scheduler_config.json")
     missing = {"unet", "vae", "text_encoder"} - set(networks) | (set() if schedule else {"scheduler"})
     if missing:
@@ -153,7 +182,7 @@ def load(row: Located, device: torch.device, dtype: torch.dtype) -> ModelBundle:
         zero_negative=len(encoders) == 2 and bool(index.get("force_zeros_for_empty_prompt", True)),
         device=device,
         dtype=dtype,
-        weight_bytes=sum(_bytes(network) for network in (*networks.values(), *embeddings.values())),
+        parts=parts,
         factors=preview.fit(networks["vae"]),
         banks={
             name: Bank(networks[name], name) for name in networks if name == "unet" or name.startswith("text")
@@ -161,14 +190,18 @@ def load(row: Located, device: torch.device, dtype: torch.dtype) -> ModelBundle:
     )
 
 
-def _network(folder: Path, device: torch.device, dtype: torch.dtype) -> Any:
+def _network(folder: Path, device: torch.device, dtype: torch.dtype, components: Components | None) -> Any:
     kind = NETWORKS[folder.name]
     options: dict[str, Any] = {"use_safetensors": True, "local_files_only": True, "dtype": dtype}
     if any(".fp16" in file.name for file in weight_files(folder)):
         options["variant"] = "fp16"
     try:
         part = checkpoint.part_of(folder)
-        if part is not None:
+        shared = components.find(folder, dtype, device) if components else None
+        if shared is not None:
+            network = checkpoint.empty_network(folder, kind)
+            fill(network, shared)
+        elif part is not None:
             network = checkpoint.read_network(folder, part, kind, dtype)
         else:
             network = kind.from_pretrained(folder, **options)
@@ -183,6 +216,8 @@ def _network(folder: Path, device: torch.device, dtype: torch.dtype) -> Any:
     if not folder.name.startswith("text"):
         # Convolutions take this layout as it is: VAE decode 0.80 of the time, UNet 0.95 (bench/LOG.md).
         network = network.to(memory_format=torch.channels_last)
+    if components:
+        components.keep(folder, dtype, network)
     return network
 
 
@@ -227,6 +262,10 @@ def _json(file: Path) -> dict[str, Any]:
         return {}
     loaded: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
     return loaded
+
+
+def _first(network: Any) -> int:
+    return int(next(network.parameters()).data_ptr())
 
 
 def _bytes(network: Any) -> int:

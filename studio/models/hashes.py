@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from studio.models.checkpoint import FILE, read_checkpoint
-from studio.models.folders import NETWORKS, weight_files, weights_of
+from studio.models.folders import weight_files, weights_of
 from studio.models.layout import Source
 from studio.safetensors_header import SIZES, Header, read_header
 
@@ -47,17 +47,26 @@ class Hashes:
         whole = folder.parent / FILE
         if files:
             return self._kept(f"part {_stamp(files)}", lambda: _digest(_plain(files)))
-        if not whole.is_file():
+        sources = _sources(folder)
+        if not sources:
             return ""
-        part = read_checkpoint(whole, folder.parent.name).parts.get(folder.name)
-        if part is None:
-            return ""
-        key = f"part {folder.name} {_stamp([whole])}"
-        return self._kept(key, lambda: _digest(_inside(whole, part.sources)))
+        return self._kept(f"part {folder.name} {_stamp([whole])}", lambda: _digest(_inside(whole, sources)))
 
-    def networks(self, folder: Path) -> Mapping[str, str]:
-        found = {name: self.network(folder / name) for name in NETWORKS if (folder / name).is_dir()}
-        return {name: digest for name, digest in found.items() if digest}
+    def shapes(self, folder: Path) -> str:
+        """Of the names and shapes of a network's weights alone: nothing but headers is read."""
+        files = weight_files(folder)
+        found = _plain(files) if files else _inside(folder.parent / FILE, _sources(folder))
+        digest = hashlib.sha256(folder.name.partition("_2")[0].encode())
+        for name, _, shape, _ in found:
+            digest.update(f"{name} {shape}\n".encode())
+        return digest.hexdigest()
+
+    def stamp(self, folder: Path) -> str:
+        """Changes when the files of a network do; '' when they are gone."""
+        try:
+            return _stamp(weight_files(folder) or [folder.parent / FILE])
+        except OSError:
+            return ""
 
     def _kept(self, key: str, make: Callable[[], str]) -> str:
         found = self._read().get(key)
@@ -80,6 +89,13 @@ class Hashes:
             rough = self._file.with_suffix(f".{os.getpid()}.tmp")
             rough.write_text(json.dumps(kept), encoding="utf-8")
             rough.rename(self._file)
+
+
+def _sources(folder: Path) -> Mapping[str, Source]:
+    """Where a network's weights lie inside the one-file checkpoint; empty when it has none there."""
+    whole = folder.parent / FILE
+    part = read_checkpoint(whole, folder.parent.name).parts.get(folder.name) if whole.is_file() else None
+    return {} if part is None else part.sources
 
 
 def _stamp(files: list[Path]) -> str:
@@ -119,8 +135,9 @@ def _plain(files: list[Path]) -> Iterator[Weight]:
 
 
 def _inside(file: Path, sources: Mapping[str, Source]) -> Iterator[Weight]:
-    header = read_header(file)
+    header = read_header(file) if sources else None
     for name in sorted(sources):
+        assert header is not None
         yield name, *_turned(file, header, sources[name])
 
 

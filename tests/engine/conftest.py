@@ -13,8 +13,8 @@ def shelf(tmp_path_factory: pytest.TempPathFactory) -> Shelf:
     home = tmp_path_factory.mktemp("tiny")
     models = {
         "sd": tiny.save_sd(home / "sd"),
-        "other": tiny.save_sd(home / "other", seed=8),
-        "paint": tiny.save_sd(home / "paint", in_channels=9),
+        "other": tiny.save_sd(home / "other", seed=8, text_seed=9, vae_seed=10),
+        "paint": tiny.save_sd(home / "paint", in_channels=9, text_seed=11, vae_seed=12),
         "velocity": tiny.save_sd(home / "velocity", prediction="v_prediction"),
         "distilled": tiny.save_sd(home / "distilled", time_cond_proj_dim=8),
         "xl": tiny.save_xl(home / "xl"),

@@ -18,6 +18,7 @@ from studio.engine.conditions import Conditioner
 from studio.engine.denoise import advance, batch, step
 from studio.engine.sample import Sample, begin
 from studio.errors import NotFound
+from studio.models.hashes import Hashes
 from studio.schema import Event, ResolvedRequest
 
 
@@ -36,6 +37,7 @@ class Shelf:
 
     def __init__(self, models: Mapping[str, Path], loras: Mapping[str, Path]) -> None:
         self.models, self.loras = models, loras
+        self.hashes = Hashes(next(iter(models.values())).parent / "hashes.json")
 
     def get(self, name: str) -> Row:
         if name not in self.models:

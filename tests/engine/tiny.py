@@ -45,8 +45,8 @@ def unet(seed: int = 0, **options: Any) -> UNet2DConditionModel:
     ).eval()
 
 
-def vae() -> AutoencoderKL:
-    torch.manual_seed(1)
+def vae(seed: int = 1) -> AutoencoderKL:
+    torch.manual_seed(seed)
     return AutoencoderKL(
         block_out_channels=(8, 16),
         down_block_types=("DownEncoderBlock2D",) * 2,
@@ -108,12 +108,14 @@ def schedule(**options: Any) -> PNDMScheduler:
     )
 
 
-def save_sd(folder: Path, prediction: str = "epsilon", **unet_options: Any) -> Path:
+def save_sd(
+    folder: Path, prediction: str = "epsilon", text_seed: int = 3, vae_seed: int = 1, **unet_options: Any
+) -> Path:
     words = tokenizer(folder / "tokenizer")
     network = unet(**unet_options)
     StableDiffusionPipeline(
-        vae=vae(),
-        text_encoder=text_encoder(words, CLIPTextModel, 3),
+        vae=vae(vae_seed),
+        text_encoder=text_encoder(words, CLIPTextModel, text_seed),
         tokenizer=words,
         unet=network,
         scheduler=schedule(prediction_type=prediction),
