@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -149,13 +148,6 @@ def test_a_running_job_keeps_its_networks(shelf: Shelf, tmp_path: Path) -> None:
 
 
 def test_openvino_sends_no_reports() -> None:
-    code = (
-        "import sys; from studio.engine.backends.openvino_core import openvino; openvino().convert_model;"
-        "sys.exit(sys.modules['openvino_telemetry'] is not None)"
-    )
-    assert (
-        subprocess.run(
-            [sys.executable, "-W", "ignore", "-c", code], env={"PYTHONPATH": ":".join(sys.path)}
-        ).returncode
-        == 0
-    )
+    """Its converter would: unless this package is missing, or, as here, looks it."""
+    openvino_core.openvino()
+    assert sys.modules["openvino_telemetry"] is None

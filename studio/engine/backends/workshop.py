@@ -91,18 +91,19 @@ class _Maker:
         rough.mkdir(parents=True)
         order = convert.Order(row, rough, torch.get_num_threads())
         try:
-            self._child = subprocess.Popen(
+            with subprocess.Popen(
                 [sys.executable, "-W", "ignore", "-m", convert.__name__],
                 stdin=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 env=os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
-            )
-            assert self._child.stdin is not None and self._child.stderr is not None
-            pickle.dump(order, self._child.stdin)
-            self._child.stdin.flush()  # and left open: the child ends when we do
-            said = self._child.stderr.read().decode(errors="replace").strip()
-            if self._child.wait() or not (rough / convert.NOTE).is_file():
-                raise RuntimeError(f"the conversion ended with {self._child.returncode}: {said[-300:]}")
+            ) as child:
+                self._child = child
+                assert child.stdin is not None and child.stderr is not None
+                pickle.dump(order, child.stdin)
+                child.stdin.flush()  # and left open: the child ends when we do
+                said = child.stderr.read().decode(errors="replace").strip()
+            if child.returncode or not (rough / convert.NOTE).is_file():
+                raise RuntimeError(f"the conversion ended with {child.returncode}: {said[-300:]}")
             shutil.rmtree(folder, ignore_errors=True)
             rough.rename(folder)
         finally:
