@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test check lint types bench pocket screenshots clean
+.PHONY: run test check lint types bench soak pocket screenshots clean
 
 run: $(VENV)/.run
 	HOST=$(HOST) PORT=$(PORT) $(BIN)/python app.py $(ARGS)
@@ -25,6 +25,9 @@ check: lint types
 
 bench: $(VENV)/.dev
 	$(BIN)/python bench/step_batching.py
+
+soak: $(VENV)/.dev
+	$(BIN)/python bench/soak_kill.py $(ARGS)
 
 pocket: $(VENV)/.dev
 	$(BIN)/python -m pocket.train all
