@@ -173,7 +173,7 @@ class Bench:
             }
             job = self.studio.submit(self.form.read(data, control=control, width=width, height=height))
             edges = self.studio.edges(control["image"], control["low"], control["high"], (width, height))
-            kept = {**(data[self.page.kept] or {}), "canny": job.id}
+            kept = {**self.page.remembered(data), "canny": job.id}
             yield {self.page.kept: kept, **busy(parts, job.id)}
             yield from self.follow(job.id, edges)
 

@@ -124,7 +124,7 @@ class Desk:
         def start() -> Iterator[Updates]:
             job = self.studio.submit(make())
             made = {"job": job.id, "form": self.form.values(data), "preset": data[self.page.preset]}
-            kept = {**(data[self.page.kept] or {}), **made}
+            kept = {**self.page.remembered(data), **made}
             yield {self.page.kept: kept, **busy(self.parts, job.id)}
             yield from self.follow(job.id)
 

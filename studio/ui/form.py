@@ -45,6 +45,14 @@ class Page:
     forms: list[Form] = field(default_factory=list)
     parts: dict[str, dict[str, Any]] = field(default_factory=dict)
 
+    def remembered(self, data: Mapping[Any, Any]) -> dict[str, Any]:
+        """What the browser keeps, among an event's inputs.
+
+        Without Gradio's mark of a skipped output: its diffs of a stream may leave that in the dict, and a
+        value with the mark is taken for an update of the component the next time.
+        """
+        return {name: value for name, value in (data[self.kept] or {}).items() if name != "__type__"}
+
 
 @dataclass(frozen=True)
 class Form:

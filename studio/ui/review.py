@@ -44,7 +44,7 @@ def build(page: Page) -> dict[str, Any]:
             download = gr.Checkbox(False, label=t("review_may_copy"), container=False, elem_id="review-copy")
             with gr.Accordion(t("settings"), open=False, elem_id="review-more"):
                 limit = gr.Number(
-                    label=t("review_limit"), precision=0, minimum=1, maximum=5000, value=None,
+                    label=t("review_limit"), precision=0, value=None,  # no minimum: Gradio sends 0 for empty
                     placeholder=t("review_optional"), elem_id="review-views",
                 )  # fmt: skip
                 tunnel = gr.Radio(
