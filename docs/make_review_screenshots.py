@@ -33,7 +33,7 @@ def draw(address: str) -> list[str]:
     found: list[str] = []
     with httpx.Client(base_url=address, timeout=PATIENCE) as client:
         for prompt, seed in WORKS:
-            asked = {"prompt": prompt, "seed": seed, "preset": "guochao", "width": 256, "height": 192}
+            asked = {"prompt": prompt, "seed": seed, "preset": "guochao"}
             answer = client.post("/generate", json=asked)
             if answer.status_code != 200:
                 raise SystemExit(answer.text)

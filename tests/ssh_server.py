@@ -74,6 +74,9 @@ class Server:
         for connection in self._open:
             await connection.wait_closed()
         self._open.clear()
+        for transport in list(getattr(self._loop, "_transports", {}).values()):
+            transport.abort()  # visits under way: asyncssh leaves them to the garbage collector
+        await asyncio.sleep(0.1)  # sockets that were told to close do so
 
     def close(self) -> None:
         self.stop()

@@ -14,6 +14,7 @@ import asyncssh
 from studio.errors import BadRequest, StudioError
 
 PATIENCE = 15.0  # seconds to connect and to get the port
+FAREWELL = 0.1  # seconds in which sockets that were told to close do so
 ALIVE = 5.0  # seconds between two signs of life; three missing ones and the tunnel counts as broken
 
 
@@ -101,9 +102,19 @@ class SshReverse:
 def _run(loop: asyncio.AbstractEventLoop) -> None:
     with contextlib.closing(loop):
         loop.run_forever()
-        for task in asyncio.all_tasks(loop):
-            task.cancel()
-        loop.run_until_complete(loop.shutdown_asyncgens())
+        loop.run_until_complete(_end())
+
+
+async def _end() -> None:
+    """Nothing of the loop is left under way."""
+    left = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in left:
+        task.cancel()
+    await asyncio.gather(*left, return_exceptions=True)
+    # Visits under way through a tunnel that closes: asyncssh leaves their sockets to the garbage collector.
+    for transport in list(getattr(asyncio.get_running_loop(), "_transports", {}).values()):
+        transport.abort()
+    await asyncio.sleep(FAREWELL)
 
 
 def parted(target: str) -> tuple[str, str, int]:
