@@ -115,11 +115,11 @@ def dominant(pixels: NDArray[np.uint8]) -> tuple[NDArray[np.float64], NDArray[np
     centres = _seeds(lab, sizes)
     for _ in range(ROUNDS):
         owner = ((lab[:, None, :] - centres[None]) ** 2).sum(axis=2).argmin(axis=1)
-        areas = np.bincount(owner, sizes, len(centres))
+        areas = np.bincount(owner, sizes, len(centres)).astype(np.float64)
         centres = _means(lab, sizes, owner, areas)[areas > 0]
     centres = _merged(centres, areas[areas > 0])
     owner = ((lab[:, None, :] - centres[None]) ** 2).sum(axis=2).argmin(axis=1)
-    areas = np.bincount(owner, sizes, len(centres))
+    areas = np.bincount(owner, sizes, len(centres)).astype(np.float64)
     shares = areas / areas.sum()
     order = [index for index in np.argsort(-shares, kind="stable") if shares[index] >= LEAST][:MOST]
     kept = shares[order]
