@@ -52,7 +52,7 @@ class Settings(BaseSettings):
     )
     mark: bool = Field(True, description="Put an invisible mark into the copies that clients get.")
     organisation: str = Field(
-        "Brand Studio", min_length=1, max_length=60, description="Who signs pictures; read at the first start."
+        "Brand Studio", min_length=1, max_length=60, description="Who signs; set before the first start."
     )
     hang: int = Field(
         120, ge=1, description="Seconds without word or work until a worker that holds runs is replaced."
