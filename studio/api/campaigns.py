@@ -14,6 +14,7 @@ from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
 
 from studio.api import campaign_views as shown
+from studio.api.foreign import whole_schema
 from studio.api.routes import get_and_head
 from studio.api.views import PREFIX, refusals
 from studio.brand.grid import read_axis
@@ -126,7 +127,7 @@ def add_campaigns(app: FastAPI, studio: Studio) -> None:
 
 
 def add_starts(app: FastAPI, studio: Studio) -> None:
-    both = {"application/json": {"schema": Wish.model_json_schema()}, "multipart/form-data": FORM}
+    both = {"application/json": {"schema": whole_schema(Wish)}, "multipart/form-data": FORM}
     body = {"requestBody": {"required": True, "content": both}}
 
     def start(wish: Asked) -> shown.CampaignShown:
@@ -185,8 +186,7 @@ FORM = {
 
 
 def described(kind: type[Frozen]) -> dict[str, Any]:
-    shape = kind.model_json_schema()
-    return {"requestBody": {"content": {"application/json": {"schema": shape}}}}
+    return {"requestBody": {"content": {"application/json": {"schema": whole_schema(kind)}}}}
 
 
 def add_changes(app: FastAPI, studio: Studio) -> None:

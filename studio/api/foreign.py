@@ -63,7 +63,12 @@ def body_of(kind: type[M]) -> Callable[[Request], Coroutine[Any, Any, M]]:
 
 
 def described(kind: type[BaseModel]) -> dict[str, Any]:
-    """OpenAPI's description of a body that `body_of` reads. Shapes within it are written out."""
+    """OpenAPI's description of a body that `body_of` reads."""
+    return {"requestBody": {"content": {"application/json": {"schema": whole_schema(kind)}}}}
+
+
+def whole_schema(kind: type[BaseModel]) -> dict[str, Any]:
+    """The JSON schema, the shapes within it written out: OpenAPI does not find its own $defs."""
     shape = kind.model_json_schema()
     inner = shape.pop("$defs", {})
 
@@ -76,4 +81,4 @@ def described(kind: type[BaseModel]) -> dict[str, Any]:
             return whole(inner[node["$ref"].rpartition("/")[2]])
         return {key: whole(value) for key, value in node.items()}
 
-    return {"requestBody": {"content": {"application/json": {"schema": whole(shape)}}}}
+    return dict(whole(shape))

@@ -112,7 +112,7 @@ def test_an_unknown_address_is_refused_in_the_one_form(client: httpx.Client, pat
     ("method", "path", "allowed"),
     [
         ("PUT", "/api/v1/jobs", {"GET", "POST"}),
-        ("POST", f"/api/v1/jobs/{'0' * 32}", {"GET", "HEAD", "DELETE"}),
+        ("POST", f"/api/v1/jobs/{'0' * 32}", {"GET", "HEAD", "PATCH", "DELETE"}),
         ("DELETE", "/api/v1/models", {"GET"}),
         ("GET", "/generate", {"POST"}),
         ("POST", "/livez", {"GET", "HEAD"}),

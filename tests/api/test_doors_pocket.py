@@ -55,7 +55,7 @@ def test_a1111s_client_gets_the_colours_it_asks_for(address: str) -> None:
 
 
 def test_openais_client_gets_the_colours_it_asks_for(address: str) -> None:
-    asked: Any = {"model": "pocket", "extra_body": {"seed": 2, "steps": 14}}
+    asked: Any = {"model": "pocket", "extra_body": {"seed": 2, "steps": 60}}  # a preview each half second
     with openai.OpenAI(base_url=f"{address}/v1", api_key="none", max_retries=0) as ai:
         *rough, done = ai.images.generate(
             prompt="a red mug on a blue background", stream=True, partial_images=2, **asked
