@@ -45,13 +45,15 @@ def test_the_keyboard_alone_is_enough(rooms: Rooms, browser: Browser) -> None:
     page.locator("#name").focus()
     page.keyboard.type("Bo")
     page.keyboard.press("Enter")
-    page.locator("article").first.locator("button.pin").focus()
+    pin = page.locator("article").first.locator("button.pin")
+    expect(pin).to_be_visible()  # its script has run
+    pin.focus()
     page.keyboard.press("Enter")
     page.keyboard.press("ArrowRight")
     page.keyboard.press("Enter")
     page.keyboard.type("Here")  # the pin put the writer into the comment
     page.keyboard.press("Tab")
-    expect(page.locator("article").first.locator("button.pin")).to_be_focused()
+    expect(pin).to_be_focused()
     page.keyboard.press("Tab")
     page.keyboard.press("Enter")
     expect(page.locator("article").first.locator(".comments .number")).to_have_text("1")
