@@ -14,6 +14,7 @@ import math
 import os
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -57,7 +58,7 @@ class Hashes:
         files = weight_files(folder)
         found = _plain(files) if files else _inside(folder.parent / FILE, _sources(folder))
         digest = hashlib.sha256(folder.name.partition("_2")[0].encode())
-        for name, _, shape, _ in found:
+        for name, _, shape, _ in found:  # the bytes are not even mapped
             digest.update(f"{name} {shape}\n".encode())
         return digest.hexdigest()
 
@@ -110,13 +111,14 @@ def _sha256(file: Path) -> str:
 
 
 Data = npt.NDArray[np.uint8]
-Weight = tuple[str, str, tuple[int, ...], Data]  # name, dtype, shape, its bytes
+Weight = tuple[str, str, tuple[int, ...], Callable[[], Data]]  # name, dtype, shape, what gives its bytes
 
 
 def _digest(weights: Iterator[Weight]) -> str:
     digest = hashlib.sha256()
-    for name, dtype, shape, data in weights:
+    for name, dtype, shape, read in weights:
         digest.update(f"{name} {dtype} {shape}\n".encode())
+        data = read()
         for begin in range(0, len(data), STEP):
             digest.update(data[begin : begin + STEP].data)
     return digest.hexdigest()
@@ -131,7 +133,7 @@ def _plain(files: list[Path]) -> Iterator[Weight]:
     for name in sorted(where):
         file, header, key = where[name]
         dtype, shape = header.tensors[key]
-        yield name, dtype, shape, _bytes(file, *header.spans[key])
+        yield name, dtype, shape, partial(_bytes, file, *header.spans[key])
 
 
 def _inside(file: Path, sources: Mapping[str, Source]) -> Iterator[Weight]:
@@ -141,7 +143,7 @@ def _inside(file: Path, sources: Mapping[str, Source]) -> Iterator[Weight]:
         yield name, *_turned(file, header, sources[name])
 
 
-def _turned(file: Path, header: Header, source: Source) -> tuple[str, tuple[int, ...], Data]:
+def _turned(file: Path, header: Header, source: Source) -> tuple[str, tuple[int, ...], Callable[[], Data]]:
     """As the engine turns it when it reads the weight."""
     dtype, shape = header.tensors[source.key]
     begin, end = header.spans[source.key]
@@ -152,11 +154,14 @@ def _turned(file: Path, header: Header, source: Source) -> tuple[str, tuple[int,
         end = begin + length
     if source.flat:
         shape = shape[:2]
-    found = _bytes(file, begin, end)
     if not source.transposed:
-        return dtype, shape, found
-    rows = found.view(f"V{SIZES[dtype]}").reshape(shape).T
-    return dtype, shape[::-1], np.frombuffer(rows.tobytes(), np.uint8)
+        return dtype, shape, partial(_bytes, file, begin, end)
+
+    def transposed() -> Data:
+        rows = _bytes(file, begin, end).view(f"V{SIZES[dtype]}").reshape(shape).T
+        return np.frombuffer(rows.tobytes(), np.uint8)
+
+    return dtype, shape[::-1], transposed
 
 
 def _bytes(file: Path, begin: int, end: int) -> Data:

@@ -331,7 +331,8 @@ WORDS: Mapping[str, tuple[str, str]] = {
         "(NAME:0.8; NAME), control image, control low, control high, control scale, init image, strength, "
         "format, channel.",
         "sku 货号、product 产品、colour 颜色、background 背景、scene 场景、style 风格，或 prompt 提示词"
-        "（可写 {column}，即列名）；negative prompt 反向提示词、size 尺寸、seed 种子、count 数量、preset 预设、"
+        "（可写 {column}，即列名）；negative prompt 反向提示词、size 尺寸、seed 种子、count 数量、"
+        "preset 预设、"
         "model 模型、scheduler 采样器、steps 步数、guidance 引导强度、loras（名称:0.8）、"
         "control image 控制图、init image 参考图、strength 重绘幅度、format 格式、channel 渠道。",
     ),
