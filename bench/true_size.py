@@ -150,7 +150,7 @@ def run_one(home: Path, name: str, px: int) -> dict[str, Any]:
     while not engine.idle():
         for _, event in engine.tick():
             if isinstance(event, Rendered):
-                digest = hashlib.sha256(event.png).hexdigest()
+                digest = hashlib.sha256(event.data).hexdigest()
             if isinstance(event, Failed):
                 raise SystemExit(str(event.error))
     took = time.perf_counter() - began
