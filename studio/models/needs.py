@@ -1,7 +1,8 @@
 """About how much memory a model wants, from its configs alone: for choosing one, before anything is loaded.
 
 Weights in the working number format, plus the larger of two peaks: a guided UNet call (two rows), or the VAE
-drawing the picture. The two factors were fitted to random models of true size (bench/true_size.py).
+drawing the picture. The two factors are estimates, not yet fitted: SD 1.5
+at 128 px peaked at 5.27 GiB, above what this says for 512 px. bench/true_size.py takes the figures.
 """
 
 from __future__ import annotations
