@@ -134,6 +134,7 @@ class Studio:
         self.review.close()
         self.executor.close()
         self.sandbox.close()
+        self.weights.close()
         self._database.close()
 
     # --- requests ---

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from folders import make_lora, make_model
+from playwright.sync_api import Browser, sync_playwright
 
 from studio.settings import Settings
 from studio.studio import Studio
@@ -32,3 +34,18 @@ def studio(home: Path) -> Iterator[Studio]:
     opened.start()
     yield opened
     opened.close()
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """One for all rooms: a second Playwright in the same thread does not start."""
+    path = shutil.which("chromium")
+    if path is None:
+        pytest.skip("no chromium here: apt-get install chromium")
+    camera = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=path, args=["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", *camera]
+        )
+        yield browser
+        browser.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 
 from studio.errors import Conflict
 from studio.schema import Done, GenerationRequest, JobView, Picture
+from studio.settings import Settings
 from studio.studio import Studio
 
 
@@ -98,3 +100,13 @@ def test_a_hash_is_read_anew_when_its_file_changed(studio: Studio, home: Path) -
     other[-1] ^= 1
     file.write_bytes(other)  # the same size
     assert studio.weights.hashes(request)["LoRA neon"] != before
+
+
+def test_nothing_reads_hashes_once_the_studio_is_closed(home: Path) -> None:
+    studio = Studio.open(Settings(home=home, executor="fake"))
+    request = studio.resolve(GenerationRequest(prompt="a red mug"))
+    for _ in range(20):
+        studio.weights.warm(request)
+    studio.close()
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("hashes")]
+    studio.weights.warm(request)

@@ -6,6 +6,7 @@ import hashlib
 import json
 import threading
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,13 @@ class Weights:
     def __init__(self, database: Database, models: Models) -> None:
         self._database, self._models = database, models
         self._hashing = threading.Lock()
+        self._beside = ThreadPoolExecutor(max_workers=1, thread_name_prefix="hashes")
+        self._closing = threading.Event()
+
+    def close(self) -> None:
+        """Waits for the file that is being read, and reads no other: the database closes next."""
+        self._closing.set()
+        self._beside.shutdown(cancel_futures=True)
 
     def snapshot(self, request: ResolvedRequest) -> dict[str, Any]:
         """What the job was asked with: the stamp of each weight file by its name. Costs a stat for each."""
@@ -55,9 +63,13 @@ class Weights:
 
         def work() -> None:
             with suppress(OSError, StudioError):  # told where they are needed
-                self.hashes(request)
+                for _, file in self._files(request):
+                    if self._closing.is_set():
+                        return
+                    self._sha256(file)
 
-        threading.Thread(target=work, name="hashes", daemon=True).start()
+        with suppress(RuntimeError):  # closed already
+            self._beside.submit(work)
 
     def cache_key(self, request: ResolvedRequest, snapshot: Mapping[str, Any], pictures: list[str]) -> str:
         """Equal for jobs that make equal pictures. `pictures`: hashes of those that the request names."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 import time
@@ -16,7 +15,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 from folders import make_lora, make_model
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 from walk import EVIL, Api, Visit, settled
 
 from studio.settings import ROOT
@@ -75,20 +74,6 @@ def api(address: str) -> Iterator[Api]:
     """What the studio itself says, beside what the page shows."""
     with closing(Api(address)) as api:
         yield api
-
-
-@pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
-    path = shutil.which("chromium")
-    if path is None:
-        pytest.skip("no chromium here: apt-get install chromium")
-    camera = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=path, args=["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", *camera]
-        )
-        yield browser
-        browser.close()
 
 
 @pytest.fixture
