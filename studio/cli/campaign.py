@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-import signal
 import sys
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from studio.cli.generate import open_studio
+from studio.cli.interrupt import cancelled_by_ctrl_c
 from studio.cli.rows import Json
 from studio.errors import BadRequest, EngineError
 
@@ -143,7 +141,7 @@ def say_plan(studio: Studio, table: Any, options: Any, as_json: bool) -> None:
 def finish(studio: Studio, id: str, folder: Path, as_json: bool) -> None:
     """Tells each picture as it comes, then writes the folder. Raises EngineError where rows failed."""
     told: set[str] = set()
-    with cancelled_by_ctrl_c(studio, id):
+    with cancelled_by_ctrl_c(lambda: studio.campaigns.cancel(id)):
         while True:
             view = studio.campaigns.get(id)
             tell(studio, id, folder, told)
@@ -188,24 +186,3 @@ def progress(view: CampaignView) -> None:
     if sys.stderr.isatty():
         left = f", {view.eta:.0f} s left" if view.eta is not None else ""
         typer.echo(f"\r{view.finished} of {view.total}{left} ", err=True, nl=False)
-
-
-@contextmanager
-def cancelled_by_ctrl_c(studio: Studio, id: str) -> Iterator[None]:
-    """As in generate.py: the first Ctrl+C cancels, from a thread; the second one is Python's own."""
-
-    def cancel() -> None:
-        try:
-            studio.campaigns.cancel(id)
-        except Exception:  # it ended meanwhile
-            return
-
-    def interrupt(number: int, frame: object) -> None:
-        signal.signal(signal.SIGINT, before)
-        threading.Thread(target=cancel).start()
-
-    before = signal.signal(signal.SIGINT, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import json
-import signal
 import sys
-import threading
-from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Mapping
+from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from studio.cli.interrupt import cancelled_by_ctrl_c
 from studio.cli.rows import Json
-from studio.errors import BadRequest, Conflict, EngineError, UnsupportedImage
+from studio.errors import BadRequest, EngineError, UnsupportedImage
 
 if TYPE_CHECKING:
-    from studio.schema import Event, JobView
+    from studio.cli.server import Server
+    from studio.schema import JobView
     from studio.studio import Studio
 
 
@@ -43,10 +44,16 @@ def generate(
     out: Annotated[
         Path | None, typer.Option(help="Folder for the pictures; left out: the library's own files.")
     ] = None,
+    server: Annotated[
+        str, typer.Option(help="Address of a running studio; left out: the one that serves this home folder.")
+    ] = "",
+    alone: Annotated[bool, typer.Option("--alone", help="In this process, whatever runs.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Make pictures; one JSON line each: {"path", "seed", "seconds"}."""
+    """Make pictures; one JSON line each: {"path", "seed", "seconds"}. A running studio makes them, if any."""
+    from studio.cli.server import Server, running
     from studio.schema import GenerationRequest, parse
+    from studio.settings import read_settings
 
     asked: dict[str, Any] = {
         "prompt": prompt, "preset": preset, "model": model, "negative_prompt": negative, "width": width,
@@ -60,6 +67,10 @@ def generate(
         )
     pictures = {"init_image": read_picture(init, "init_image"), "image": read_picture(canny, "control.image")}
     parse(GenerationRequest, given(asked))  # mistakes are told before torch is imported
+    home = read_settings().home
+    address = server or ("" if alone else running(home))
+    if address:
+        return ask(Server(address), given(asked), given(pictures), given(edges), Keep(home, out))
     with closing(open_studio()) as studio:
         ids = {field: studio.upload(data) for field, data in pictures.items() if data is not None}
         if "image" in ids:
@@ -108,55 +119,63 @@ def open_studio() -> Studio:
 
 def run(studio: Studio, job: JobView, out: Path | None) -> None:
     """Follows the job to its end. Raises EngineError when the run failed; exits with 130 after Ctrl+C."""
-    from studio.schema import Cancelled, Failed, Picture
+    from studio.schema import Cancelled, Failed, Picture, Progress
 
-    with cancelled_by_ctrl_c(studio, job.id):
+    with cancelled_by_ctrl_c(lambda: studio.cancel(job.id)):
         for _, event in studio.events(job.id):
             if isinstance(event, Picture):
-                row = {
-                    "path": str(deliver(studio, event.id, out)),
-                    "seed": event.seed,
-                    "seconds": event.seconds,
-                }
-                typer.echo(json.dumps(row, ensure_ascii=False))
+                tell(deliver(studio, event.id, out), event.seed, event.seconds)
             elif isinstance(event, Failed):
-                said = dict(event.error)
-                raise EngineError(said["message"], hint=said["hint"], field=said["field"], code=said["code"])
+                raise failed(event.error)
             elif isinstance(event, Cancelled):
-                typer.echo("Cancelled.", err=True)
-                raise SystemExit(130)
-            else:
-                show(event)
+                raise cancelled()
+            elif isinstance(event, Progress):
+                show(event.step, event.of)
 
 
-@contextmanager
-def cancelled_by_ctrl_c(studio: Studio, job: str) -> Iterator[None]:
-    """The first Ctrl+C cancels the job, from a thread; the second one is Python's own.
+def ask(
+    server: Server, asked: dict[str, Any], pictures: dict[str, bytes], edges: dict[str, Any], keep: Keep
+) -> None:
+    """The same through a running studio. Raises what it says."""
+    from studio.cli.server import NoServer
 
-    KeyboardInterrupt is not used: raised inside a finalizer it is lost (one run in some hundred).
-    """
+    ids = {field: server.upload(data) for field, data in pictures.items()}
+    if "image" in ids:
+        asked["control"] = {"type": "canny", "image": ids.pop("image"), **edges}
+    job = server.submit({**asked, **ids})
+    with cancelled_by_ctrl_c(lambda: server.cancel(job)):
+        for name, data in server.events(job):
+            if name == "picture":
+                tell(keep.file(server, data["id"], data["seed"]), data["seed"], data["seconds"])
+            elif name == "failed":
+                raise failed(data["error"])
+            elif name == "cancelled":
+                raise cancelled()
+            elif name == "progress":
+                show(data["step"], data["of"])
+            elif name == "server_restart":
+                raise NoServer(
+                    "The studio was told to stop.", hint=f"Job {job} goes on when it starts again."
+                )
 
-    def cancel() -> None:
-        with suppress(Conflict):  # it ended meanwhile
-            studio.cancel(job)
 
-    def interrupt(number: int, frame: object) -> None:
-        signal.signal(signal.SIGINT, before)
-        threading.Thread(target=cancel).start()
-
-    before = signal.signal(signal.SIGINT, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
+def tell(path: Path, seed: int, seconds: float) -> None:
+    typer.echo(json.dumps({"path": str(path), "seed": seed, "seconds": seconds}, ensure_ascii=False))
 
 
-def show(event: Event) -> None:
+def failed(said: Mapping[str, Any]) -> EngineError:
+    return EngineError(said["message"], hint=said["hint"], field=said["field"], code=said["code"])
+
+
+def cancelled() -> SystemExit:
+    typer.echo("Cancelled.", err=True)
+    return SystemExit(130)
+
+
+def show(step: int, of: int) -> None:
     """Progress on a terminal, one line that is written over."""
-    from studio.schema import Progress
-
-    if sys.stderr.isatty() and isinstance(event, Progress):
-        typer.echo(f"\rstep {event.step} of {event.of} ", err=True, nl=event.step == event.of)
+    if sys.stderr.isatty():
+        typer.echo(f"\rstep {step} of {of} ", err=True, nl=step == of)
 
 
 def deliver(studio: Studio, image: str, out: Path | None) -> Path:
@@ -168,3 +187,22 @@ def deliver(studio: Studio, image: str, out: Path | None) -> Path:
     copy = out / f"{row.seed}-{row.id[:8]}{row.file.suffix}"
     copy.write_bytes(row.file.read_bytes())
     return copy.resolve()
+
+
+@dataclass(frozen=True)
+class Keep:
+    """Where pictures of a server go: into `out`, else they stay in the library of `home`, else here."""
+
+    home: Path
+    out: Path | None
+
+    def file(self, server: Server, id: str, seed: int) -> Path:
+        ending, data = server.picture(id)
+        own = self.home / "pictures" / f"{id}.{ending}"
+        if self.out is None and own.is_file():
+            return own
+        folder = self.out or Path()
+        folder.mkdir(parents=True, exist_ok=True)
+        copy = folder / f"{seed}-{id[:8]}.{ending}"
+        copy.write_bytes(data)
+        return copy.resolve()
