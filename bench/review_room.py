@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import io
 import multiprocessing
 import os
 import re
@@ -27,18 +26,18 @@ from PIL import Image
 
 from studio.review.links import Chosen, ShareRequest
 from studio.review.review import Review
+from studio.safety.outgoing import Outgoing
 from studio.settings import Settings
 
 PICTURES = 6
 SIDE = 1024  # px
 
 
-def picture(seed: int) -> bytes:
+def give(id: str) -> Outgoing:
     """A smooth picture of SIDE px: about as heavy as a rendered one."""
-    rough = np.random.default_rng(seed).integers(0, 255, (24, 24, 3), np.uint8)
-    out = io.BytesIO()
-    Image.fromarray(rough).resize((SIDE, SIDE), Image.Resampling.BICUBIC).save(out, "PNG", compress_level=1)
-    return out.getvalue()
+    rough = np.random.default_rng(int(id, 16)).integers(0, 255, (24, 24, 3), np.uint8)
+    smooth = Image.fromarray(rough).resize((SIDE, SIDE), Image.Resampling.BICUBIC)
+    return Outgoing(smooth, "PNG", b"", lambda file, mime: file)
 
 
 async def get(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, host: str, path: str) -> bytes:
@@ -108,7 +107,7 @@ def working(seconds: float) -> int:
 
 
 def room_in(home: Path) -> Review:
-    return Review(Settings(home=home, review_port=0))
+    return Review(Settings(home=home, review_port=0), give)
 
 
 def main() -> None:
@@ -118,7 +117,7 @@ def main() -> None:
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as home, closing(room_in(Path(home))) as review:
         review.start()
-        chosen = [Chosen(f"{index:032x}", picture(index), str(index)) for index in range(PICTURES)]
+        chosen = [Chosen(f"{index:032x}", SIDE, SIDE, str(index)) for index in range(PICTURES)]
         request = ShareRequest(images=tuple(one.source for one in chosen))
         url = review.share(request, chosen, {}).url
         asyncio.run(crowd(url, 1))  # what is read once is read

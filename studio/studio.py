@@ -38,6 +38,7 @@ from studio.people import may_see, only_of, speaker
 from studio.presets import Presets
 from studio.review.links import Chosen, LinkView, ShareRequest
 from studio.review.review import Review
+from studio.safety.outgoing import MIMES, Outgoing
 from studio.safety.rules import read_rules
 from studio.sandbox import Sandbox
 from studio.schema import (
@@ -82,7 +83,7 @@ class Studio:
         self.settings, self.models, self.presets = settings, models, presets
         self.pulls = Pulls(models)
         self.library, self.executor = library, executor
-        self.review = Review(settings)
+        self.review = Review(settings, self._for_review)
         self.rules = read_rules(settings.home / "rules.yaml", "this studio")
         self._database, self.accounts, self.sandbox = database, Accounts(database), Sandbox()
         self.weights = Weights(database, models)
@@ -413,10 +414,20 @@ class Studio:
 
     def client_copy(self, id: str) -> tuple[bytes, str]:
         """(file, mime type) of a picture for people outside: no settings in it, marked and signed."""
-        row, (data, mime) = self.image(id), self.library.picture_bytes(id)
+        outgoing = self._outgoing(self.image(id))
+        return outgoing.file(), MIMES[outgoing.kind]
+
+    def _for_review(self, id: str) -> Outgoing:
+        """Whoever shared it might see it then."""
+        return self._outgoing(self.library.image(id))
+
+    def _outgoing(self, row: ImageRow) -> Outgoing:
+        from studio.safety.provenance import Origin
+
         mark = int(mark_of(row.request.model_dump(), row.seed), 16)
         made = datetime.fromtimestamp(row.created, UTC).isoformat(timespec="seconds")
-        return self.provenance.client_copy(data, mark, row.id, row.request.model, made), mime
+        origin = Origin(mark, row.id, row.request.model, made)
+        return self.provenance.outgoing(self.library.picture_bytes(row.id)[0], origin)
 
     def verify(self, data: bytes) -> Verification:
         """Who made a picture and whether it was changed since. Raises TooLarge, UnsupportedImage."""
@@ -457,9 +468,10 @@ class Studio:
             self.presets.get(request.preset)
         named = [request.preset, *(row.request.preset for row in rows)]
         brand = next((known[name] for name in named if name in known), None)
-        files = [self.library.picture_bytes(row.id)[0] for row in rows]
-        groups = [f"{row.request.prompt} {row.width / row.height}" for row in rows]
-        chosen = [Chosen(*one) for one in zip(request.images, files, groups, strict=True)]
+        chosen = [
+            Chosen(row.id, row.width, row.height, f"{row.request.prompt} {row.width / row.height}")
+            for row in rows
+        ]
         worn = {"title": dict(brand.title), "palette": dict(brand.palette)} if brand and brand.palette else {}
         return self.review.share(request, chosen, worn, speaker.get().name)
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
+import httpx
 import pytest
 from folders import make_model
 from PIL import Image
@@ -16,6 +18,7 @@ from starlette.testclient import TestClient
 from studio.api.app import web
 from studio.errors import BadRequest
 from studio.executors import FakeExecutor
+from studio.review.links import ShareRequest
 from studio.schema import GenerationRequest
 from studio.settings import Settings
 from studio.studio import Studio
@@ -30,7 +33,7 @@ def home(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def studio(home: Path) -> Iterator[Studio]:
-    with closing(Studio.open(Settings(home=home), FakeExecutor())) as studio:
+    with closing(Studio.open(Settings(home=home, review_port=0), FakeExecutor())) as studio:
         studio.start()
         yield studio
 
@@ -58,6 +61,24 @@ def test_a_client_copy_comes_home_again(studio: Studio) -> None:
     Image.open(io.BytesIO(copy)).convert("RGB").save(stripped, "JPEG", quality=85)
     found = studio.verify(stripped.getvalue())
     assert (found.verdict, found.manifest, found.pictures) == ("ours, changed since", None, (id,))
+
+
+def test_what_clients_see_and_download_in_the_room_is_marked_and_signed(studio: Studio) -> None:
+    """Through the room's own HTTP; and nothing of how it was made goes with it."""
+    id = made(studio)
+    url = studio.share(ShareRequest(images=(id,), download="copy")).url
+    page = httpx.get(url)
+    (shown,) = re.findall(r'data-picture="([0-9a-f]+)"', page.text)
+    cookies = dict(page.cookies)
+    for path in ("picture", "copy"):
+        file = httpx.get(f"{url}/{path}/{shown}", cookies=cookies).content
+        found = studio.verify(file)
+        assert (found.verdict, found.pictures) == ("ours, unchanged", (id,)), path
+        for secret in (b"red mug", b"parameters", b"euler", str(studio.settings.home).encode()):
+            assert secret not in file
+        out = io.BytesIO()
+        Image.open(io.BytesIO(file)).convert("RGB").save(out, "JPEG", quality=80)
+        assert studio.verify(out.getvalue()).pictures == (id,), path
 
 
 def test_what_is_kept_has_no_mark(studio: Studio) -> None:

@@ -24,7 +24,10 @@ AT = f"{PREFIX}/review/links"
 
 
 class LinkDetail(BaseModel):
-    """A link. `expires`, `created`, `last_visit`: ISO 8601, UTC. `url`: empty once it has ended."""
+    """A link. `expires`, `created`, `last_visit`: ISO 8601, UTC. `url`: empty once it has ended.
+
+    `prepared`: how many of the images can be seen by now; the others are being copied.
+    """
 
     id: str
     url: str
@@ -39,6 +42,7 @@ class LinkDetail(BaseModel):
     viewers: int
     last_visit: str | None
     images: tuple[str, ...]
+    prepared: int
     approved: int
     rejected: int
     comments: int

@@ -1,54 +1,32 @@
-"""Copies of chosen pictures: pixels encoded anew, with nothing of the file they came from."""
+"""What a link shows of a picture: which files, how large, and how they are written."""
 
 from __future__ import annotations
 
-import io
-from dataclasses import dataclass
+from collections.abc import Callable
+from pathlib import Path
 
-from PIL import Image
+from studio.library.files import write_whole
+from studio.review.store import Copy
+from studio.safety.outgoing import Outgoing
+
+Give = Callable[[str], Outgoing]  # by the studio's picture id; raises NotFound
 
 SMALL = 512  # px a side up to which a PNG is light enough for a phone
 LARGEST = 2048  # px a side of what the room shows; whoever may download gets every pixel
-QUALITY = 90  # WebP
 
 
-@dataclass(frozen=True)
-class Encoded:
-    """`suffix`: png or webp. Sizes in px."""
-
-    data: bytes
-    suffix: str
-    width: int
-    height: int
+def size_of(width: int, height: int) -> tuple[int, int]:
+    """Of what is shown, in px."""
+    share = min(1.0, LARGEST / max(width, height))
+    return max(1, round(width * share)), max(1, round(height * share))
 
 
-def bare(data: bytes) -> Image.Image:
-    """The picture with its pixels alone: no text, no EXIF, no profile, no frames."""
-    with Image.open(io.BytesIO(data), formats=["PNG", "JPEG", "WEBP"]) as opened:
-        mode = "RGBA" if opened.has_transparency_data else "RGB"
-        plain = opened.convert(mode)
-    empty = Image.new(mode, plain.size)
-    empty.paste(plain)
-    return empty
+def suffix_of(width: int, height: int) -> str:
+    return "png" if max(width, height) <= SMALL else "webp"
 
 
-def to_show(data: bytes) -> Encoded:
-    """At most LARGEST px a side."""
-    picture = bare(data)
-    picture.thumbnail((LARGEST, LARGEST), Image.Resampling.LANCZOS)
-    small = max(picture.size) <= SMALL
-    return encoded(picture, "png" if small else "webp")
-
-
-def to_keep(data: bytes) -> Encoded:
-    """What a client may download: every pixel, as PNG."""
-    return encoded(bare(data), "png")
-
-
-def encoded(picture: Image.Image, suffix: str) -> Encoded:
-    out = io.BytesIO()
-    if suffix == "png":
-        picture.save(out, "PNG", compress_level=6)
-    else:
-        picture.save(out, "WEBP", quality=QUALITY, method=4)
-    return Encoded(out.getvalue(), suffix, *picture.size)
+def make(copy: Copy, outgoing: Outgoing, folder: Path) -> None:
+    """Writes the files of `copy`; the one that is shown comes last, so that it tells all are there."""
+    if copy.whole is not None:
+        write_whole(folder / copy.whole, outgoing.file("PNG"))
+    write_whole(folder / copy.shown, outgoing.file(copy.shown.rpartition(".")[2].upper(), LARGEST))

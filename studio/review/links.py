@@ -14,7 +14,6 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from studio.errors import BadRequest, Conflict, NotFound
-from studio.library.files import write_whole
 from studio.review import copies, keys
 from studio.review.store import Copy, Download, Link, Said, Store, say, verdicts
 
@@ -70,16 +69,23 @@ def span(text: str) -> float:
 
 @dataclass(frozen=True)
 class Chosen:
-    """A picture for a link. `group`: pictures of one group are versions of each other."""
+    """A picture for a link, by its library id, with its sides in px.
+
+    `group`: pictures of one group are versions of each other.
+    """
 
     source: str
-    data: bytes
+    width: int
+    height: int
     group: str
 
 
 @dataclass(frozen=True)
 class LinkView:
-    """A link as the studio shows it. `url`: '' once it has ended. Times: UTC, s since 1970; None: never."""
+    """A link as the studio shows it. `url`: '' once it has ended. Times: UTC, s since 1970; None: never.
+
+    `prepared`: how many of the pictures can be seen; the others are being copied.
+    """
 
     id: str
     url: str
@@ -98,6 +104,7 @@ class LinkView:
     rejected: int
     comments: int
     tunnel: str | None
+    prepared: int = 0
     tunnel_state: str = ""
     tunnel_problem: str = ""
 
@@ -151,52 +158,43 @@ class Links:
     def share(
         self, request: ShareRequest, chosen: Sequence[Chosen], brand: Mapping[str, Any], by: str = ""
     ) -> Link:
-        """Copies the pictures and makes the link; it is on disk when this returns. `by`: whose it is."""
+        """The link is on disk when this returns; the copies of its pictures are not. `by`: whose it is."""
         id, now = secrets.token_hex(8), time.time()
         digest = keys.digest(self.token(id))
         salt = secrets.token_bytes(16) if request.pin is not None else None
         hashed = keys.hash_pin(request.pin, salt) if request.pin is not None and salt is not None else None
-        rows = self._copy(id, chosen, request.download)
-        try:
-            with self.store.write() as connection:
-                connection.execute(
-                    "INSERT INTO links (id, near, digest, title, note, brand, created, expires, pin_salt, "
-                    "pin_hash, download, views, tunnel, owner) VALUES (" + ", ".join("?" * 14) + ")",
-                    (id, digest[: keys.NEARBY], digest, request.title.strip(), request.note.strip(),
-                     json.dumps(brand, ensure_ascii=False), now, now + request.expires, salt, hashed,
-                     request.download, request.views, request.tunnel, by),
-                )  # fmt: skip
-                connection.executemany(
-                    "INSERT INTO pictures VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                    [tuple(vars(row).values()) for row in rows],
-                )
-                say(connection, id, "shared", name=by)
-        except BaseException:
-            self._erase(rows)
-            raise
+        rows = rows_of(id, chosen, request.download)
+        with self.store.write() as connection:
+            connection.execute(
+                "INSERT INTO links (id, near, digest, title, note, brand, created, expires, pin_salt, "
+                "pin_hash, download, views, tunnel, owner) VALUES (" + ", ".join("?" * 14) + ")",
+                (id, digest[: keys.NEARBY], digest, request.title.strip(), request.note.strip(),
+                 json.dumps(brand, ensure_ascii=False), now, now + request.expires, salt, hashed,
+                 request.download, request.views, request.tunnel, by),
+            )  # fmt: skip
+            connection.executemany(
+                "INSERT INTO pictures VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                [tuple(vars(row).values()) for row in rows],
+            )
+            say(connection, id, "shared", name=by)
         return self.get(id)
 
-    def _copy(self, link: str, chosen: Sequence[Chosen], download: Download) -> list[Copy]:
-        rows: list[Copy] = []
-        items: dict[str, list[int]] = {}
-        for place, one in enumerate(chosen):
-            id = secrets.token_hex(12)
-            versions = items.setdefault(one.group, [len(items) + 1, 0])
-            versions[1] += 1
-            shown = copies.to_show(one.data)
-            names = [f"{id}.{shown.suffix}"]
-            write_whole(self.store.pictures / names[0], shown.data)
-            if download == "copy":
-                names.append(f"{id}-whole.png")
-                write_whole(self.store.pictures / names[1], copies.to_keep(one.data).data)
-            whole = names[1] if len(names) > 1 else None
-            rows.append(
-                Copy(id, link, place, versions[0], versions[1], shown.width, shown.height, names[0], whole,
-                     one.source)
-            )  # fmt: skip
-        return rows
+    def unmade(self, link: str | None = None) -> list[Copy]:
+        """Pictures of links that can be open, whose files are not there yet; of one link or of all."""
+        if not self.begun():
+            return []
+        since = time.time() - KEPT
+        found = [one for one in self.store.links() if one.revoked is None and one.expires > since]
+        wanted = [one.id for one in reversed(found) if link in (None, one.id)]
+        return [copy for id in wanted for copy in self.store.copies(id) if not self.store.made(copy)]
 
-    def _erase(self, rows: Iterable[Copy]) -> None:
+    def drop(self, copy: Copy) -> None:
+        """The link goes on without the picture."""
+        with self.store.write() as connection:
+            connection.execute("DELETE FROM pictures WHERE id = ?", (copy.id,))
+        self.erase([copy])
+
+    def erase(self, rows: Iterable[Copy]) -> None:
         for row in rows:
             for name in filter(None, (row.shown, row.whole)):
                 (self.store.pictures / name).unlink(missing_ok=True)
@@ -217,7 +215,7 @@ class Links:
             )
             if done.rowcount:
                 say(connection, id, "revoked", name=by)
-        self._erase(self.store.copies(id))
+        self.erase(self.store.copies(id))
 
     def extend(self, id: str, expires: float, by: str = "") -> None:
         """`expires`: seconds from now, at most 30 days. Raises Conflict for a link that was revoked."""
@@ -246,7 +244,7 @@ class Links:
         now = time.time()
         for link in self.store.links():
             if link.revoked is not None or link.expires + KEPT < now:
-                self._erase(self.store.copies(link.id))
+                self.erase(self.store.copies(link.id))
 
     # --- looking ---
 
@@ -272,13 +270,27 @@ class Links:
         return found
 
 
+def rows_of(link: str, chosen: Sequence[Chosen], download: Download) -> list[Copy]:
+    items: dict[str, list[int]] = {}
+    rows = []
+    for place, one in enumerate(chosen):
+        id = secrets.token_hex(12)
+        versions = items.setdefault(one.group, [len(items) + 1, 0])
+        versions[1] += 1
+        shown = f"{id}.{copies.suffix_of(one.width, one.height)}"
+        whole = f"{id}-whole.png" if download == "copy" else None
+        size = copies.size_of(one.width, one.height)
+        rows.append(Copy(id, link, place, versions[0], versions[1], *size, shown, whole, one.source))
+    return rows
+
+
 def no_link() -> NotFound:
     return NotFound("No such review link.", hint="studio review list shows them.", code="link_not_found")
 
 
 def view(
     link: Link, copies_of: Sequence[Copy], trail: Sequence[Said], visits: tuple[int, float | None],
-    url: str, tunnel: Mapping[str, str],
+    url: str, tunnel: Mapping[str, str], prepared: int,
 ) -> LinkView:  # fmt: skip
     standing = [line.kind for line in verdicts(list(trail)).values()]
     state: State = "revoked" if link.revoked is not None else "live" if link.live() else "expired"
@@ -288,6 +300,6 @@ def view(
         viewers=visits[0], last_visit=visits[1], images=tuple(copy.source for copy in copies_of),
         approved=standing.count("approved"), rejected=standing.count("rejected"),
         comments=sum(line.kind == "comment" for line in trail), tunnel=link.tunnel,
-        tunnel_state=tunnel.get("state", "") if state == "live" else "",
+        prepared=prepared, tunnel_state=tunnel.get("state", "") if state == "live" else "",
         tunnel_problem=tunnel.get("problem", "") if state == "live" else "",
     )  # fmt: skip

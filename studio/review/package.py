@@ -55,6 +55,11 @@ def pack(links: Links, id: str, language: str) -> bytes:
     if not link.live():
         raise Conflict("The link has ended.", hint="Extend it first, or share the pictures again.")
     found = links.store.copies(id)
+    missing = len(links.unmade(id))
+    if missing:
+        raise Conflict(
+            f"{len(found) - missing} of {len(found)} pictures are copied.", hint="Try again in a moment."
+        )
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w", zipfile.ZIP_STORED) as archive:
         archive.writestr("review.html", page(links, link, found, Text(language)))
@@ -82,7 +87,7 @@ def page(links: Links, link: Link, copies: list[Copy], t: Text) -> str:
         f"script-src 'sha256-{sha256(script)}'; base-uri 'none'; form-action 'none'"
     )
     return pages.page(
-        "offline.html", link, t, "#", offline=True, note=link.note, ends="", copies=False, name="",
+        "offline.html", link, t, "#", offline=True, coming=0, note=link.note, ends="", copies=False, name="",
         ask_name=True, pieces=pieces_of(copies, (), None, t, data_url), css=style, js=script,
         policy_text=policy, facts={**facts, "words": words},
     )  # fmt: skip

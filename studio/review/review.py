@@ -10,6 +10,8 @@ from typing import Any
 from studio.errors import Conflict
 from studio.people import may_see
 from studio.review import links, package
+from studio.review.copies import Give
+from studio.review.darkroom import Darkroom
 from studio.review.keeper import Keeper, kept_elsewhere, room_address, wait_for_room
 from studio.review.links import Chosen, Links, LinkView, ShareRequest, Verdict, no_link
 from studio.review.serve import ADDRESS
@@ -18,11 +20,14 @@ from studio.review.store import Link, Said
 from studio.review.tunnels import TUNNELS, TunnelSettings
 from studio.settings import Settings
 
+PATIENCE = 1.0  # s that sharing waits for the copies; most links have them by then
+
 
 class Review:
     """Thread-safe. `start` lets a thread keep the room running; without it links are only written down."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, give: Give | None = None) -> None:
+        """`give`: pictures by library id, as people outside may have them; None where none are shared."""
         self.links = Links(settings.home / "review", settings.home / "review.key")
         self._url = settings.review_url.rstrip("/")
         self._host, self._port = settings.review_host, settings.review_port  # until a room says its own
@@ -35,14 +40,17 @@ class Review:
         self.keeper = Keeper(
             self.links, settings.review_host, settings.review_port, settings.review_names, self._url, tunnels
         )
+        self._darkroom = Darkroom(self.links, give)
         self._started = False
 
     def start(self) -> None:
         self._started = True
+        self._darkroom.start()
         self.keeper.start()
 
     def close(self) -> None:
         self.keeper.close()
+        self._darkroom.close()
         self.links.close()
 
     # --- links ---
@@ -50,9 +58,13 @@ class Review:
     def share(
         self, request: ShareRequest, chosen: Sequence[Chosen], brand: Mapping[str, Any], by: str = ""
     ) -> LinkView:
-        """Returns when the link can be opened. Raises NotReady where the room does not come up."""
+        """Returns when the link can be opened; of many pictures some may still be being copied then.
+
+        Raises NotReady where the room does not come up.
+        """
         link = self.links.share(request, chosen, brand, by)
         self.ready()
+        self._darkroom.develop(link.id, PATIENCE)
         return self.view(link)
 
     def ready(self) -> bool:
@@ -105,7 +117,9 @@ class Review:
         tunnel = store.note(TUNNEL_NOTE).get(link.tunnel or "", {})
         visits = store.visits().get(link.id, (0, None))
         url = f"{self._base(tunnel)}/r/{self.links.token(link.id)}"
-        return links.view(link, store.copies(link.id), store.said(link.id), visits, url, tunnel)
+        rows = store.copies(link.id)
+        prepared = sum(store.made(copy) for copy in rows)
+        return links.view(link, rows, store.said(link.id), visits, url, tunnel, prepared)
 
     def _base(self, tunnel: Mapping[str, Any]) -> str:
         """Where a link begins: its open tunnel, else the address that was set, else this machine's own."""
@@ -133,7 +147,7 @@ class Review:
     # --- without a connection ---
 
     def package(self, id: str, language: str = "en") -> bytes:
-        """ZIP with the room as one HTML file. Raises Conflict for a link that has ended."""
+        """ZIP with the room as one HTML file. Raises Conflict for a link that has ended or is not ready."""
         return package.pack(self.links, self._own(id).id, language)
 
     def take_in(self, data: bytes) -> int:

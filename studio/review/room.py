@@ -102,14 +102,14 @@ class Room:
             "note": link.note, "ends": day(link.expires, t), "copies": link.download == "copy",
             "name": visitor.name if visitor else "", "ask_name": "rename" in request.query_params,
             "pieces": self._pieces(request, link, visitor, t),
+            "coming": sum(not self.store.made(copy) for copy in self.store.copies(link.id)),
         }  # fmt: skip
 
     def _pieces(self, request: Request, link: Link, visitor: Visitor | None, t: Text) -> list[Any]:
         base = base_of(request)
-        return pieces_of(
-            self.store.copies(link.id), self.store.said(link.id), visitor, t,
-            lambda copy: f"{base}/picture/{copy.id}",
-        )  # fmt: skip
+        there = [copy for copy in self.store.copies(link.id) if self.store.made(copy)]
+        said = self.store.said(link.id)
+        return pieces_of(there, said, visitor, t, lambda copy: f"{base}/picture/{copy.id}")
 
     def compare(self, request: Request) -> Response:
         link, visitor = self._inside(request)
@@ -118,6 +118,8 @@ class Room:
                             request.query_params[LANGUAGE])  # fmt: skip
         t = text_of(request)
         pieces = self._pieces(request, link, visitor, t)
+        if not pieces:
+            return RedirectResponse(base_of(request), 303)
         by_id = {piece.id: piece for piece in pieces}
         left = by_id.get(request.query_params.get("left", ""), pieces[0])
         right = by_id.get(request.query_params.get("right", ""), pieces[-1])

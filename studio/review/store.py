@@ -207,6 +207,10 @@ class Store:
         rows = self.rows("SELECT * FROM pictures WHERE link = ? ORDER BY place", link)
         return [Copy(**dict(row)) for row in rows]
 
+    def made(self, copy: Copy) -> bool:
+        """Whether its files are there: a picture is copied after its link was made."""
+        return (self.pictures / copy.shown).is_file()
+
     # --- visitors ---
 
     def visitor(self, link: str, cookie: str) -> Visitor | None:

@@ -10,6 +10,7 @@ WORDS: Mapping[str, tuple[str, str]] = {
     "for_review": ("For your review", "请您审阅"),
     "untitled": ("Pictures for review", "待审阅图片"),
     "ends": ("Open until {when} UTC", "开放至 {when}（UTC）"),
+    "coming": ("Being prepared: {count}", "正在准备：{count} 张"),
     "count": ("Pictures: {count}", "图片：{count} 张"),
     "skip": ("Skip to the pictures", "跳到图片"),
     "language": ("Language", "语言"),

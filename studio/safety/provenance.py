@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +17,18 @@ from PIL import Image, ImageCms
 from studio.safety.keys import read_key
 from studio.safety.manifest import Notary
 from studio.safety.mark import SMALLEST, Marker
-from studio.safety.verify import MIMES, Verification, verify
+from studio.safety.outgoing import MIMES, Outgoing
+from studio.safety.verify import Verification, verify
 
-QUALITY = 92  # of JPEG and WebP copies
+
+@dataclass(frozen=True)
+class Origin:
+    """What a picture's mark and manifest say. `mark`: 0..2**32-1; `picture`: its id; `made`: ISO time."""
+
+    mark: int
+    picture: str
+    model: str
+    made: str
 
 
 class Provenance:
@@ -29,21 +39,21 @@ class Provenance:
         self._notary = Notary(read_key(keys, organisation))
         self._marks = marks
 
-    def client_copy(self, file: bytes, mark: int, picture: str, model: str, made: str) -> bytes:
-        """The pixels of `file` (PNG, JPEG, WebP), marked and signed, in the same format.
+    def outgoing(self, file: bytes, origin: Origin) -> Outgoing:
+        """The pixels of `file` (PNG, JPEG, WebP), marked.
 
-        Gone: prompt, seed, settings and every other note. Kept: the colour profile. `made`: ISO time.
+        Gone: prompt, seed, settings and every other note. Kept: the colour profile.
         """
         opened = Image.open(io.BytesIO(file), formats=list(MIMES))
-        kind = str(opened.format)
         pixels = np.asarray(opened.convert("RGB"))
         if self._marks and min(pixels.shape[:2]) >= SMALLEST:
-            pixels = self._marker.embed(pixels, mark)
+            pixels = self._marker.embed(pixels, origin.mark)
+
+        def seal(data: bytes, mime: str) -> bytes:
+            return self._notary.sign(data, mime, origin.picture, origin.model, origin.made)
+
         profile = opened.info.get("icc_profile") or _srgb()
-        out = io.BytesIO()
-        options = {} if kind == "PNG" else {"quality": QUALITY}
-        Image.fromarray(pixels).save(out, kind, icc_profile=profile, **options)
-        return self._notary.sign(out.getvalue(), MIMES[kind], picture, model, made)
+        return Outgoing(Image.fromarray(pixels), str(opened.format), profile, seal)
 
     def verify(self, file: bytes, marked: Callable[[str], Sequence[str]]) -> Verification:
         """See `verify.verify`."""

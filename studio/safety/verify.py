@@ -12,8 +12,7 @@ from PIL import Image
 
 from studio.safety.manifest import Manifest, Notary
 from studio.safety.mark import Marker
-
-MIMES = {"PNG": "image/png", "JPEG": "image/jpeg", "WEBP": "image/webp"}
+from studio.safety.outgoing import MIMES
 
 Verdict = Literal["ours, unchanged", "ours, changed since", "made by another program", "unknown"]
 

@@ -175,7 +175,10 @@ class Case:
 
     def moment(self) -> int:
         """Changes with all that the tab shows."""
-        shown = [(link.state, link.url, link.viewers, link.tunnel_state) for link in self.studio.review.all()]
+        shown = [
+            (link.state, link.url, link.viewers, link.tunnel_state, link.prepared)
+            for link in self.studio.review.all()
+        ]
         trail = self.studio.review.trail()
         return hash((trail[-1].number if trail else 0, tuple(shown)))
 

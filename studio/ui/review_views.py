@@ -66,9 +66,10 @@ def links(t: Text, found: Sequence[LinkView], chosen: str) -> Markup:
 
 
 def card(t: Text, link: LinkView, chosen: bool) -> Markup:
-    live = link.state == "live"
+    live, coming = link.state == "live", len(link.images) - link.prepared
     facts = [
         t("review_pictures", count=len(link.images)),
+        t("review_coming", count=coming) if live and coming else None,
         t("review_until", time=moment(link.expires)) if live else STATES[link.state](t),
         t("review_viewers", count=link.viewers),
         t("review_last", time=moment(link.last_visit)) if link.last_visit else None,

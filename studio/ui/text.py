@@ -282,6 +282,7 @@ WORDS: Mapping[str, tuple[str, str]] = {
     ),
     "review_no_live": ("No link is open now.", "当前没有开放的链接。"),
     "review_ended": ("Ended: {count}", "已结束：{count}"),
+    "review_coming": ("being copied: {count}", "正在制作副本：{count} 张"),
     "review_pictures": ("Pictures: {count}", "图片：{count}"),
     "review_expired": ("expired", "已过期"),
     "review_revoked": ("revoked", "已撤销"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from io import BytesIO
 from typing import Any
 
@@ -13,6 +13,7 @@ from PIL import Image, PngImagePlugin
 
 from studio.review.links import Chosen, LinkView, ShareRequest
 from studio.review.review import Review
+from studio.safety.outgoing import Outgoing
 
 SECRET = "a secret prompt of the launch"
 BRAND = {
@@ -37,15 +38,29 @@ def picture(seed: int = 0, size: tuple[int, int] = (160, 120), kind: str = "PNG"
     return out.getvalue()
 
 
+class Shelf(dict[str, bytes]):
+    """Pictures by id, as a studio gives them to its review room; one that was not put there is drawn."""
+
+    def give(self, id: str) -> Outgoing:
+        data = self.get(id) or picture(int(id, 16) % 100)
+        opened = Image.open(BytesIO(data))
+        return Outgoing(Image.fromarray(np.asarray(opened.convert("RGB"))), "PNG", b"", lambda file, _: file)
+
+
+def chosen(id: str = "a" * 32, group: str = "x", size: tuple[int, int] = (160, 120)) -> Chosen:
+    return Chosen(id, *size, group)
+
+
 @dataclass
 class Rooms:
     review: Review
+    shelf: Shelf = field(default_factory=Shelf)
 
-    def share(self, count: int = 2, *, sizes: tuple[int, int] = (160, 120), **asked: Any) -> LinkView:
+    def share(self, count: int = 2, **asked: Any) -> LinkView:
         """The first two pictures are versions of each other."""
         names = [f"{index:032x}" for index in range(count)]
-        chosen = [Chosen(name, picture(i, sizes), "x" if i < 2 else name) for i, name in enumerate(names)]
-        return self.review.share(ShareRequest(images=tuple(names), **asked), chosen, BRAND)
+        rows = [chosen(name, "x" if i < 2 else name) for i, name in enumerate(names)]
+        return self.review.share(ShareRequest(images=tuple(names), **asked), rows, BRAND)
 
 
 def ids_of(page: httpx.Response) -> list[str]:

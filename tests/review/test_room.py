@@ -11,9 +11,11 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import httpx
-from rooms import SECRET, Rooms, chunks, facts, ids_of, introduced, picture
+import pytest
+from rooms import SECRET, Rooms, chosen, chunks, facts, ids_of, introduced, picture
 
-from studio.review.links import Chosen, ShareRequest
+from studio.errors import Conflict
+from studio.review.links import ShareRequest
 
 STUDIO_PATHS = (
     "/", "/zh", "/livez", "/readyz", "/metrics", "/docs", "/openapi.json", "/generate", "/config",
@@ -40,7 +42,8 @@ def test_nothing_of_the_source_is_in_page_pictures_or_folder(rooms: Rooms, clien
         data = picture(3, size, kind)
         assert SECRET.encode() in data
         request = ShareRequest(images=("a" * 32,), download="copy")
-        link = rooms.review.share(request, [Chosen("a" * 32, data, "x")], {})
+        rooms.shelf["a" * 32] = data
+        link = rooms.review.share(request, [chosen(size=size)], {})
         (id,) = ids_of(client.get(link.url))
         answers = [client.get(f"{link.url}{path}") for path in ("", f"/picture/{id}", f"/copy/{id}")]
         assert chunks(answers[2].content) == {"IHDR", "IDAT", "IEND"}
@@ -50,6 +53,19 @@ def test_nothing_of_the_source_is_in_page_pictures_or_folder(rooms: Rooms, clien
                 assert secret.encode() not in answer.content
             assert "studio" not in (answer.text if answer is answers[0] else "").lower()
             assert "studio" not in str(answer.headers).lower()
+
+
+def test_pictures_that_are_still_being_copied_are_left_out_and_told(
+    rooms: Rooms, client: httpx.Client
+) -> None:
+    link = rooms.share(3)
+    store = rooms.review.links.store
+    (store.pictures / store.copies(link.id)[0].shown).unlink()
+    page = client.get(link.url)
+    assert len(ids_of(page)) == 2 and "Being prepared: 1" in page.text
+    assert rooms.review.get(link.id).prepared == 2
+    with pytest.raises(Conflict, match="2 of 3 pictures"):
+        rooms.review.package(link.id)
 
 
 def test_wrong_expired_revoked_and_full_are_the_same_404(rooms: Rooms, client: httpx.Client) -> None:

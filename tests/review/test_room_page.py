@@ -5,9 +5,9 @@ from __future__ import annotations
 from urllib.parse import urlsplit
 
 from playwright.sync_api import Browser, expect
-from rooms import BRAND, Rooms, picture
+from rooms import BRAND, Rooms, chosen
 
-from studio.review.links import Chosen, ShareRequest
+from studio.review.links import ShareRequest
 
 EVIL = "<img src=x onerror=fetch('/canary')><script>fetch('/canary')</script>"
 
@@ -70,7 +70,7 @@ def test_the_keyboard_alone_is_enough(rooms: Rooms, browser: Browser) -> None:
 def test_what_people_write_is_text_everywhere(rooms: Rooms, browser: Browser) -> None:
     brand = {**BRAND, "title": {"en": EVIL}}
     request = ShareRequest(images=("a" * 32,), title=EVIL[:120], note=EVIL)
-    link = rooms.review.share(request, [Chosen("a" * 32, picture(), "x")], brand)
+    link = rooms.review.share(request, [chosen()], brand)
     page = browser.new_context().new_page()
     page.set_default_timeout(30_000)
     asked: list[str] = []

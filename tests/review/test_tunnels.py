@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 from playwright.sync_api import Browser, expect
-from rooms import Rooms
+from rooms import Rooms, Shelf
 from ssh_server import Server, serving
 from test_room import STUDIO_PATHS
 
@@ -42,7 +42,7 @@ def tunnelled(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Itera
         home=tmp_path_factory.mktemp("home"), review_port=0, review_ssh=f"client@127.0.0.1:{server.port}",
         review_ssh_port=0, review_ssh_key=str(server.key), review_known_hosts=str(server.known_hosts),
     )  # fmt: skip
-    with closing(Review(settings)) as review:
+    with closing(Review(settings, Shelf().give)) as review:
         review.start()
         yield Rooms(review)
 
@@ -149,7 +149,7 @@ def test_a_server_with_another_key_is_not_trusted(
         home=tmp_path, review_port=0, review_ssh=f"client@127.0.0.1:{server.port}", review_ssh_port=0,
         review_ssh_key=str(server.key), review_known_hosts=str(stranger),
     )  # fmt: skip
-    with closing(Review(settings)) as review:
+    with closing(Review(settings, Shelf().give)) as review:
         review.start()
         rooms = Rooms(review)
         link = rooms.share(tunnel="ssh")

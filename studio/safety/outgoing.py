@@ -1,0 +1,37 @@
+"""A picture on its way out of the house."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from PIL import Image
+
+MIMES = {"PNG": "image/png", "JPEG": "image/jpeg", "WEBP": "image/webp"}
+QUALITY = 92  # of JPEG and WebP
+
+
+@dataclass(frozen=True)
+class Outgoing:
+    """`picture`: RGB as people outside may have it, marked. `kind`: PNG, JPEG or WEBP, as the library has it.
+
+    `seal`: (file, mime type) -> the file with its manifest.
+    """
+
+    picture: Image.Image
+    kind: str
+    profile: bytes
+    seal: Callable[[bytes, str], bytes]
+
+    def file(self, kind: str | None = None, largest: int | None = None) -> bytes:
+        """A signed file with nothing of how the picture was made. `largest`: px of the longer side."""
+        kind = self.kind if kind is None else kind
+        picture = self.picture
+        if largest is not None and max(picture.size) > largest:
+            picture = picture.copy()
+            picture.thumbnail((largest, largest), Image.Resampling.LANCZOS)
+        out = io.BytesIO()
+        options = {} if kind == "PNG" else {"quality": QUALITY}
+        picture.save(out, kind, icc_profile=self.profile or None, **options)
+        return self.seal(out.getvalue(), MIMES[kind])
