@@ -3,10 +3,10 @@
   const kept = (key) => { try { return localStorage.getItem(key); } catch { return null; } };
   const keep = (key, value) => { try { localStorage.setItem(key, value); } catch { /* private window */ } };
 
-  // Language: what was chosen last, else what the browser speaks. /zh is the same page in Chinese.
+  // Language at the plain address: what was chosen last, else what the browser speaks. Who opens /zh gets Chinese.
   const here = location.pathname.startsWith('/zh') ? 'zh' : 'en';
   const wanted = kept('studio-language') || (navigator.language.toLowerCase().startsWith('zh') ? 'zh' : 'en');
-  if (wanted !== here) location.replace(wanted === 'zh' ? '/zh/' : '/');
+  if (wanted === 'zh' && here === 'en') location.replace('/zh/');
   document.documentElement.lang = here === 'zh' ? 'zh-CN' : 'en';
 
   // Gradio follows the system on each load; what a person chose with the button wins over that.

@@ -24,6 +24,10 @@ def test_a_chinese_browser_gets_chinese_and_may_change(visit: Visit) -> None:
     expect(page.locator("#create-generate")).to_have_text("Generate")
 
 
+def test_a_chinese_address_stays_chinese_for_an_english_browser(visit: Visit) -> None:
+    expect(visit("/zh/", locale="en-US").locator("#create-generate")).to_have_text("生成")
+
+
 def test_no_english_label_is_left_in_chinese(visit: Visit) -> None:
     page = visit("/zh/", locale="zh-CN")
     unfold(page, "create-settings")
@@ -51,6 +55,12 @@ def test_nothing_scrolls_sideways_on_a_phone(visit: Visit, path: str) -> None:
         open_tab(page, id)
         page.wait_for_timeout(150)
         assert page.evaluate("document.documentElement.scrollWidth") <= 390, id
+    rows: dict[float, float] = {}  # a row's height on the page: where its first tab stands
+    for tab in page.get_by_role("tab").all():
+        box = tab.bounding_box()
+        assert box is not None
+        rows.setdefault(box["y"], box["x"])
+    assert len(rows) > 1 and len(set(rows.values())) == 1
 
 
 def test_the_keyboard_reaches_everything_and_shows_where_it_is(visit: Visit) -> None:
