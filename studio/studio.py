@@ -55,6 +55,7 @@ from studio.schema import (
     parse,
 )
 from studio.settings import Settings
+from studio.trainings import Trainings
 from studio.webhooks import Webhooks
 
 if TYPE_CHECKING:
@@ -92,6 +93,7 @@ class Studio:
             settings, database, library, executor, infotext.stamp, self._inputs, self._receipt
         )
         self.palettes = Palettes(library)
+        self.trainings = Trainings(settings.home, models, executor)
         self.campaigns = Campaigns(
             settings.home, database, library, self.resolve, self._give, self.jobs.get, self.jobs.cancel,
             ahead=AHEAD * settings.rows,
@@ -124,11 +126,13 @@ class Studio:
         self.review.start()
         if self.settings.executor != "inline":  # a command line runs what it was asked, and nothing else
             self.campaigns.start()
+            self.trainings.start()
             self.webhooks.start()
 
     def close(self) -> None:
         """Running jobs are queued again for the next start."""
         self.campaigns.close()
+        self.trainings.close()
         self.webhooks.close()
         self.pulls.close()
         self.jobs.close()

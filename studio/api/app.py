@@ -20,6 +20,7 @@ from studio.api.palettes import add_palettes
 from studio.api.review import add_review
 from studio.api.sign_in import SignIn
 from studio.api.stream import Listeners
+from studio.api.training import add_training
 from studio.api.verify import add_verify
 from studio.api.walls import Walls
 from studio.api.webhooks import add_webhooks
@@ -87,6 +88,7 @@ def make_api(studio: Studio, place: Page, sign_in: SignIn, metrics: Metrics | No
     add_openai(app, studio, listeners)
     add_review(app, studio)
     add_campaigns(app, studio)
+    add_training(app, studio, listeners)
     add_palettes(app, studio)
     docs.add_docs(app)
     return app

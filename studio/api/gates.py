@@ -58,6 +58,11 @@ OURS: tuple[tuple[Need, str, str], ...] = (
     ("read", "GET", "/api/v1/campaigns /api/v1/campaigns/{id} /api/v1/campaigns/{id}/rows"),
     ("read", "GET", "/api/v1/campaigns/{id}/pictures.zip"),
     ("read", "GET HEAD", "/api/v1/campaigns/{id}/results.csv /api/v1/campaigns/{id}/contact-sheet.png"),
+    # training
+    ("generate", "POST", "/api/v1/datasets /api/v1/trainings /api/v1/trainings/forecast"),
+    ("generate", "POST", "/api/v1/trainings/{id}/pause /api/v1/trainings/{id}/resume"),
+    ("read", "GET", "/api/v1/datasets/{id} /api/v1/trainings /api/v1/trainings/{id}"),
+    ("read", "GET", "/api/v1/trainings/{id}/events /api/v1/trainings/{id}/board/{epoch}/{place}"),
     # AUTOMATIC1111's API
     ("generate", "POST", "/sdapi/v1/txt2img /sdapi/v1/img2img /sdapi/v1/interrupt /sdapi/v1/skip"),
     ("generate", "POST", "/sdapi/v1/extra-single-image /sdapi/v1/extra-batch-images /sdapi/v1/png-info"),

@@ -10,11 +10,12 @@ import asyncio
 import base64
 import json
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import closing
 from contextvars import copy_context
 from dataclasses import asdict
 from functools import partial
+from typing import Protocol
 
 from studio.api.views import image_url
 from studio.errors import NotReady, StudioError
@@ -27,6 +28,12 @@ PULSE = 10.0  # seconds of silence after which a line is sent, so that proxies k
 AHEAD = 8  # events read before the client took the last; a slow client then skips previews, not pictures
 
 Numbered = tuple[int, Event]
+
+
+class Teller(Protocol):
+    """Who tells of `id`: the studio itself of jobs, its trainings of runs."""
+
+    def events(self, id: str, after: int = 0) -> Iterator[tuple[int, Event]]: ...
 
 
 class Listeners:
@@ -46,7 +53,7 @@ class Listeners:
         return NotReady(f"{self.most} clients listen already.", hint="Ask for the job's state instead.")
 
     async def follow(
-        self, studio: Studio, id: str, after: int, pulse: float = PULSE
+        self, studio: Studio, id: str, after: int, pulse: float = PULSE, teller: Teller | None = None
     ) -> AsyncIterator[Numbered | None]:
         """Events after number `after` up to the final one; None after `pulse` seconds without any.
 
@@ -63,7 +70,7 @@ class Listeners:
 
         def pump() -> None:
             try:
-                with closing(studio.events(id, after)) as events:  # type: ignore[type-var]
+                with closing((teller or studio).events(id, after)) as events:  # type: ignore[type-var]
                     for item in events:
                         if gone.is_set():
                             return

@@ -83,10 +83,8 @@ def train(
         if take is not None:
             return take_epoch(run, take, models, settings, say)
         if epoch is not None:
-            from studio.training.train import roll_back
-
             with run.alone():
-                roll_back(run, epoch)
+                run.roll_back(epoch)
         return follow(run, models, settings, say)
     if data is None or not (name or check):
         raise BadRequest(

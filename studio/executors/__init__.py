@@ -33,6 +33,12 @@ class Executor(Protocol):
         Called from several threads at once.
         """
 
+    def train(self, training: str) -> Iterator[Event]:
+        """As `run`, of a training by its folder's id: Started, Progress, Preview, Epoch, Trained, Done.
+
+        Closing the generator pauses it: what was learned is on disk.
+        """
+
     def status(self) -> WorkerStatus: ...
 
     def close(self) -> None:

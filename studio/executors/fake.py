@@ -17,7 +17,9 @@ from studio.errors import NotReady
 from studio.schema import (
     MAX_SEED,
     Done,
+    Epoch,
     Event,
+    Learned,
     Preview,
     Progress,
     Rendered,
@@ -59,6 +61,18 @@ class FakeExecutor:
             height, width, _ = pixels.shape
             yield Rendered(index, seed, width, height, _encode(pixels, "PNG"), request.steps * self._pace)
         yield Done(time.monotonic() - begun)
+
+    def train(self, training: str) -> Iterator[Event]:
+        """Two epochs of ten steps that learn nothing."""
+        self._check_open()
+        yield Started()
+        for step in range(1, 21):
+            self._closed.wait(self._pace)
+            self._check_open()
+            yield Learned(step, 20, (20 - step) * self._pace, loss=1 / step)
+            if step % 10 == 0:
+                yield Epoch(step // 10, 2, 1 / step, None, None, step // 10)
+        yield Done(20 * self._pace)
 
     def status(self) -> WorkerStatus:
         return WorkerStatus(ready=self.ready(), device="fake")

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 from studio.errors import NotReady, StudioError, WorkerCrashed
 from studio.executors.routes import Routes
+from studio.executors.workbench import Workbench
 from studio.schema import Event, ResolvedRequest, WorkerStatus
 from studio.settings import Settings
 
 if TYPE_CHECKING:
-    from studio.engine import Engine
     from studio.models import Models
 
 log = logging.getLogger(__name__)
@@ -24,7 +24,7 @@ class InlineExecutor:
     def __init__(self, settings: Settings, models: Models) -> None:
         self._settings, self._models = settings, models
         self._routes = Routes()
-        self._engine: Engine | None = None
+        self._engine: Workbench | None = None
         self._there = threading.Event()  # the engine is, or never will be
         self._work = threading.Event()
         self._stopping = False
@@ -56,6 +56,22 @@ class InlineExecutor:
 
         return self._routes.follow(run, submit, cancel)
 
+    def train(self, training: str) -> Iterator[Event]:
+        run = uuid.uuid4().hex
+
+        def begin() -> None:
+            self._there.wait()
+            if self._engine is not None:
+                self._engine.learn(run, training)
+                self._work.set()
+
+        def pause() -> None:
+            if self._engine is not None:
+                self._engine.cancel(run)
+                self._work.set()
+
+        return self._routes.follow(run, begin, pause)
+
     def close(self) -> None:
         self._stopping = True
         self._work.set()
@@ -78,7 +94,7 @@ class InlineExecutor:
             self._there.set()
             self._status = WorkerStatus(ready=False)
 
-    def _make(self) -> Engine:
+    def _make(self) -> Workbench:
         from studio.engine import Engine  # torch: only where it is needed
 
         engine = Engine(self._settings, self._models)
@@ -87,9 +103,9 @@ class InlineExecutor:
         except StudioError as error:
             log.error("%s is not loaded: %s", self._settings.model, error.message)
         self._status = engine.status()
-        return engine
+        return Workbench(engine, self._settings, self._models)
 
-    def _turn(self, engine: Engine) -> None:
+    def _turn(self, engine: Workbench) -> None:
         for run, event in engine.tick():
             self._routes.deliver(run, event)
         if engine.idle():

@@ -15,7 +15,7 @@ import psutil
 
 from studio.errors import NotReady, StudioError, WorkerCrashed
 from studio.executors.routes import Routes
-from studio.executors.worker import Answer, Cancel, Command, Submit, work
+from studio.executors.worker import Answer, Cancel, Command, Learn, Submit, work
 from studio.schema import Event, ResolvedRequest, WorkerStatus
 from studio.settings import Settings
 
@@ -55,6 +55,14 @@ class LocalExecutor:
         if worker is None or self._closed.is_set():
             raise _stopping()
         yield from worker.run(request, inputs)
+
+    def train(self, training: str) -> Iterator[Event]:
+        with self._changed:
+            self._changed.wait_for(lambda: self._closed.is_set() or self._living() is not None)
+            worker = self._living()
+        if worker is None or self._closed.is_set():
+            raise _stopping()
+        yield from worker.train(training)
 
     def _living(self) -> _Worker | None:
         return None if self._worker is None or self._worker.over.is_set() else self._worker
@@ -119,6 +127,14 @@ class _Worker:
         return self._routes.follow(
             run,
             submit=lambda: self._send(Submit(run, request, dict(inputs))),
+            cancel=lambda: self._send(Cancel(run)),
+        )
+
+    def train(self, training: str) -> Iterator[Event]:
+        run = uuid.uuid4().hex
+        return self._routes.follow(
+            run,
+            submit=lambda: self._send(Learn(run, training)),
             cancel=lambda: self._send(Cancel(run)),
         )
 

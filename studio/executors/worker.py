@@ -9,14 +9,11 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
-from typing import TYPE_CHECKING
 
 from studio.errors import StudioError
+from studio.executors.workbench import Workbench
 from studio.schema import Event, ResolvedRequest, WorkerStatus
 from studio.settings import Settings
-
-if TYPE_CHECKING:
-    from studio.engine import Engine
 
 log = logging.getLogger(__name__)
 
@@ -31,11 +28,19 @@ class Submit:
 
 
 @dataclass(frozen=True)
+class Learn:
+    """`training`: id of the training's folder, which says all else."""
+
+    run: str
+    training: str
+
+
+@dataclass(frozen=True)
 class Cancel:
     run: str
 
 
-Command = Submit | Cancel
+Command = Submit | Learn | Cancel
 Answer = tuple[str, Event] | WorkerStatus
 
 
@@ -46,19 +51,20 @@ def work(settings: Settings, pipe: Connection[Answer, Command]) -> None:
         _serve(_make(settings), pipe)
 
 
-def _make(settings: Settings) -> Engine:
+def _make(settings: Settings) -> Workbench:
     from studio.engine import Engine
     from studio.models import Models
 
-    engine = Engine(settings, Models(settings))
+    models = Models(settings)
+    engine = Engine(settings, models)
     try:
         engine.load(settings.model)
     except StudioError as error:
         log.error("%s is not loaded: %s", settings.model, error.message)
-    return engine
+    return Workbench(engine, settings, models)
 
 
-def _serve(engine: Engine, pipe: Connection[Answer, Command]) -> None:
+def _serve(engine: Workbench, pipe: Connection[Answer, Command]) -> None:
     told = 0.0
     while True:
         if engine.idle():
@@ -68,6 +74,8 @@ def _serve(engine: Engine, pipe: Connection[Answer, Command]) -> None:
             command = pipe.recv()
             if isinstance(command, Cancel):
                 engine.cancel(command.run)
+            elif isinstance(command, Learn):
+                engine.learn(command.run, command.training)
             else:
                 engine.submit(command.run, command.request, command.inputs)
         for answer in engine.tick():

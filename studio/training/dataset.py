@@ -108,7 +108,7 @@ def keep_dataset(
         entries = split(entries, hold_out)
         _check_count(entries, ignored)
         found = Dataset(
-            id=_version(entries), name=name, source=source.name, licence=licence, user=user,
+            id=_version(entries, user), name=name, source=source.name, licence=licence, user=user,
             created=time.time(), entries=tuple(entries), ignored=ignored,
             problems=tuple(sorted(captions.problems.items())),
         )  # fmt: skip
@@ -258,9 +258,11 @@ def _too_many(count: str) -> BadRequest:
     )
 
 
-def _version(entries: Sequence[Entry]) -> str:
-    rows = [[entry.file, entry.caption, entry.repeats, entry.held_out] for entry in entries if entry.used]
-    return _hash(json.dumps(sorted(rows), ensure_ascii=False))[:32]
+def _version(entries: Sequence[Entry], user: str) -> str:
+    """Of its owner's: the same pictures of two people are two sets, so neither sees the other's."""
+    used = [entry for entry in entries if entry.used]
+    rows = [(entry.file, entry.caption, entry.repeats, entry.held_out) for entry in used]
+    return _hash(json.dumps([user, sorted(rows)], ensure_ascii=False))[:32]
 
 
 def _hash(text: str) -> str:

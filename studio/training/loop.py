@@ -107,13 +107,14 @@ def learn(
             pictures = yield from _draw_board(course, epoch + 1)
             done = judge(course, epoch + 1, progressed, pictures)
             progressed.epochs.append(done)
+            done["best"] = best(progressed.epochs)
             progressed.losses = []
             save()
             saved = progressed.step
             run.keep_epochs(progressed.step, steps_an_epoch)
             run.timed(training, clock.row)
-            judged = {name: done[name] for name in ("number", "loss", "held_out", "style")}
-            yield Epoch(of=training.epochs, best=best(progressed.epochs), **judged)
+            judged = {name: done[name] for name in ("number", "loss", "held_out", "style", "best")}
+            yield Epoch(of=training.epochs, **judged)
     finally:
         if progressed.step != saved:  # paused: nothing that was learned is lost
             save()

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from studio.errors import Conflict, NotFound
+from studio.errors import BadRequest, Conflict, NotFound
 from studio.training.request import Training
 
 
@@ -110,6 +110,23 @@ class Run:
             return found
         return []
 
+    def step_of(self, epoch: int) -> int:
+        """The step that an epoch ended with. Raises BadRequest for one that there is not."""
+        steps = {int(one["number"]): int(one["step"]) for one in self.epochs()}
+        if epoch not in steps:
+            raise BadRequest(
+                f"The run has no epoch {epoch}.", hint=f"It has epochs 1 to {len(steps)}.", field="epoch"
+            )
+        return steps[epoch]
+
+    def roll_back(self, epoch: int) -> None:
+        """Forgets everything after `epoch`: the run goes on from there."""
+        step = self.step_of(epoch)
+        for place in self.checkpoints.glob("[0-9]*"):
+            if int(place.name) > step:
+                shutil.rmtree(place)
+        self.cut_log(step)
+
     def keep_epochs(self, step: int, steps_an_epoch: int) -> None:
         """Removes checkpoints from inside of epochs that have ended."""
         for place in self.checkpoints.glob("[0-9]*"):
@@ -127,7 +144,9 @@ def begin(home: Path, training: Training, facts: Mapping[str, Any], id: str = ""
     folder = home / (id or f"{int(time.time() * 1000):012x}{secrets.token_hex(10)}")
     folder.mkdir(parents=True)
     told = {"training": training.model_dump(mode="json"), "created": time.time(), **facts}
-    (folder / "run.json").write_text(json.dumps(told, ensure_ascii=False, indent=1), encoding="utf-8")
+    rough = folder / "run.json.tmp"  # others look through the runs: they see it whole or not at all
+    rough.write_text(json.dumps(told, ensure_ascii=False, indent=1), encoding="utf-8")
+    rough.rename(folder / "run.json")
     return Run(folder)
 
 
@@ -137,7 +156,11 @@ def find(home: Path, id: str) -> Run:
         found = [file.parent for file in home.glob(f"{id}*/run.json")]
         if len(found) == 1:
             return Run(found[0])
-    raise NotFound("No such training run.", hint="studio train --runs lists them.", code="run_not_found")
+    raise not_found()
+
+
+def not_found() -> NotFound:
+    return NotFound("No such training run.", hint="studio train --runs lists them.", code="run_not_found")
 
 
 def list_runs(home: Path) -> Iterator[Run]:

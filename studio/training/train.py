@@ -94,7 +94,7 @@ def publish(
     training = run.training
     dataset = load_dataset(places.datasets, training.dataset)
     place = next(
-        (one for one in checkpoint.found(run.checkpoints) if int(one.name) == _step_of(run, epoch)), None
+        (one for one in checkpoint.found(run.checkpoints) if int(one.name) == run.step_of(epoch)), None
     )
     if place is None:
         raise BadRequest(
@@ -126,29 +126,11 @@ def take_epoch(
     return publish(run, epoch, models, places, networks, check)
 
 
-def roll_back(run: Run, epoch: int) -> None:
-    """Forgets everything after `epoch`: the run goes on from there. Raises BadRequest."""
-    step = _step_of(run, epoch)
-    for place in checkpoint.found(run.checkpoints):
-        if int(place.name) > step:
-            shutil.rmtree(place)
-    run.cut_log(step)
-
-
 def board_of(training: Training, dataset: Dataset) -> tuple[str, ...]:
     """The prompts that are drawn each epoch, with the trigger in each."""
     rows = dataset.held_out or dataset.training
     prompts = training.board or tuple(dict.fromkeys(entry.caption for entry in rows if entry.caption))[:BOARD]
     return tuple(with_trigger(prompt, training.trigger) for prompt in prompts)
-
-
-def _step_of(run: Run, epoch: int) -> int:
-    steps = {int(one["number"]): int(one["step"]) for one in run.epochs()}
-    if epoch not in steps:
-        raise BadRequest(
-            f"The run has no epoch {epoch}.", hint=f"It has epochs 1 to {len(steps)}.", field="epoch"
-        )
-    return steps[epoch]
 
 
 def _draw_plain(course: Course) -> Iterator[Turn]:

@@ -12,7 +12,7 @@ from studio.catalog import FAMILIES
 from studio.errors import StudioError
 from studio.models import LoraRow
 from studio.schema import GenerationRequest, JobView, parse
-from studio.ui import stage
+from studio.ui import stage, train
 from studio.ui.form import Form, Page, lora_stack, prompt_box, seed_fields, shelf
 from studio.ui.html import Markup, element, picture_url
 from studio.ui.parts import board, stacked, unstacked
@@ -40,6 +40,7 @@ def build(page: Page) -> dict[str, Any]:
                 elem_classes=["quiet"],
             )
             said = gr.HTML(Markup(""), elem_id="loras-said", apply_default_css=False)
+    training = train.build(page)
     form = Form(page, {"prompt": prompt, "loras": stack, **fields})
     page.forms.append(form)
     return {
@@ -53,6 +54,7 @@ def build(page: Page) -> dict[str, Any]:
         "stack": stack,
         "prompt": prompt,
         "job": gr.State(""),
+        "training": training,
     }
 
 
@@ -65,6 +67,7 @@ def wire(page: Page) -> None:
     begin(page, parts)
     stacks = trial.stacks()
     parts["add"].upload(trial.add, {parts["add"], *stacks}, [parts["said"], parts["shelf"], *stacks], **QUIET)
+    train.wire(page, parts["training"], trial.grown, stacks, parts["shelf"])
 
 
 class Trial:
@@ -110,11 +113,14 @@ class Trial:
             row = self.studio.add_lora(Path(data[parts["add"]]))
         except StudioError as error:
             return {parts["said"]: stage.problem(self.t, error.as_dict())}
-        rows = shelf(self.studio)
         words = self.t("added", name=row.title or row.name)
+        return {parts["said"]: element("p", words, class_="caption", role="status"), **self.grown(data)}
+
+    def grown(self, data: Mapping[Any, Any]) -> Updates:
+        """Shelf and stacks with every file there is now; what was stacked stays."""
+        rows = shelf(self.studio)
         return {
-            parts["said"]: element("p", words, class_="caption", role="status"),
-            parts["shelf"]: cards(self.t, rows),
+            self.parts["shelf"]: cards(self.t, rows),
             **{stack: stacked(unstacked(data[stack]), shelf=rows) for stack in self.stacks()},
         }
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import pictures
+from school import pictures
 from typer.testing import CliRunner, Result
 
 from studio.cli.app import app
@@ -17,6 +17,14 @@ from studio.safetensors_header import read_header
 from studio.settings import Settings
 
 SHORT = ["--model", "sd", "--size", "16", "--batch", "4", "--repeats", "1", "--rank", "2", "--json"]
+
+
+pytest_plugins = ("school",)
+
+
+@pytest.fixture
+def home(lesson_home: Path) -> Path:
+    return lesson_home
 
 
 @pytest.fixture(autouse=True)

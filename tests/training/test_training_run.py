@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 import tiny
 import torch
-from conftest import begun
 from diffusers import StableDiffusionPipeline
 from safetensors.torch import load_file
+from school import begun
 
 from studio.engine.lora_files import read_adapter
 from studio.errors import BadRequest, NumericalError, StudioError
@@ -22,9 +22,22 @@ from studio.schema import Done, Epoch, Event, Learned, Preview, Trained
 from studio.training import checkpoint, loop
 from studio.training.plan import Places
 from studio.training.runs import Run
-from studio.training.train import roll_back, train
+from studio.training.train import train
 
 CPU = torch.device("cpu")
+
+
+pytest_plugins = ("school",)
+
+
+@pytest.fixture
+def home(lesson_home: Path) -> Path:
+    return lesson_home
+
+
+@pytest.fixture
+def models(lesson_models: Models) -> Models:
+    return lesson_models
 
 
 @pytest.fixture(autouse=True)
@@ -189,12 +202,12 @@ def test_a_run_goes_back_to_an_epoch_and_on_from_there(home: Path, models: Model
     run = begun(home, models, epochs=3)
     events_of(run, models, home)
     before = weights(run)
-    roll_back(run, 1)
+    run.roll_back(1)
     assert len(run.epochs()) == 1 and len(run.losses()) == 4
     events_of(run, models, home)
     assert same(weights(run), before)
     with pytest.raises(BadRequest, match="no epoch 7"):
-        roll_back(run, 7)
+        run.roll_back(7)
 
 
 def test_a_loss_that_is_no_number_stops_with_the_last_good_checkpoint(

@@ -1,7 +1,12 @@
+"""What tests of training share: tiny models, a set, runs. No conftest: other folders import theirs by name.
+
+PYTEST_DONT_REWRITE: test modules import it before pytest registers its fixtures.
+"""
+
 from __future__ import annotations
 
 import io
-import json
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -54,21 +59,20 @@ def tiny_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def home(tiny_home: Path, tmp_path: Path) -> Path:
-    """The shared models and set below a home of the test's own."""
-    for name in ("models", "datasets"):
-        (tmp_path / name).symlink_to(tiny_home / name)
+def lesson_home(tiny_home: Path, tmp_path: Path) -> Path:
+    """The shared models and a copy of the set below a home of the test's own."""
+    (tmp_path / "models").symlink_to(tiny_home / "models")
+    shutil.copytree(tiny_home / "datasets", tmp_path / "datasets")
     return tmp_path
 
 
 @pytest.fixture
-def models(home: Path) -> Models:
-    return Models(Settings(home=home, model="sd", device="cpu"))
+def lesson_models(lesson_home: Path) -> Models:
+    return Models(Settings(home=lesson_home, model="sd", device="cpu"))
 
 
 def training_of(home: Path, models: Models, model: str = "sd", **options: Any) -> Training:
-    kept = (home / "datasets").glob("*/dataset.json")  # other tests keep sets there too
-    dataset = next(file.parent.name for file in kept if json.loads(file.read_text())["name"] == "set")
+    (dataset,) = (folder.name for folder in (home / "datasets").iterdir())
     row = models.get(model)
     request = asked(dataset=dataset, size=SIZE, **options)
     return fill_in(request, row.name, row.family, row.size, 8)
