@@ -226,6 +226,7 @@ WORDS: Mapping[str, tuple[str, str]] = {
         "{steps} steps · {memory} GiB of memory · {time}",
         "{steps} 步 · 内存 {memory} GiB · {time}",
     ),
+    "train_timed": ("its first steps will tell how long", "开始后即可估算用时"),
     "train_minutes": ("about {minutes} min", "约 {minutes} 分钟"),
     "train_left": ("{minutes} min left", "剩余约 {minutes} 分钟"),
     "train_like": ("like {name}", "与 {name} 相同"),

@@ -199,12 +199,14 @@ def checked(t: Text, dataset: Dataset, found: Forecast) -> Markup:
         element("li", element("b", name), element("span", t(f"train_{what}")), class_="refused")
         for name, what in dataset.problems[:LEFT_OUT]
     ]
-    minutes = t("train_minutes", minutes=max(1, round(found.seconds / 60))) if found.seconds else "—"
+    time = t("train_timed")
+    if found.seconds is not None:
+        time = t("train_minutes", minutes=max(1, round(found.seconds / 60)))
     facts = [
         t("train_used", used=len(dataset.training), held_out=len(dataset.held_out)),
         t("train_left_out", count=len(left_out)),
         t("train_weights", count=f"{found.trainable:,}", share=f"{found.share:.1%}"),
-        t("train_cost", steps=found.steps, memory=f"{found.memory / 2**30:.2f}", time=minutes),
+        t("train_cost", steps=found.steps, memory=f"{found.memory / 2**30:.2f}", time=time),
     ]
     return element(
         "section",
