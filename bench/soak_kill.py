@@ -4,8 +4,9 @@
     python bench/soak_kill.py --kills 3 --batches 2 --full 1
     python bench/soak_kill.py --kills 5 --without commit    # a guard taken out: must end with an error
 
-The pictures are the fake executor's: real queue, library, web server and disk. Full disks need Linux's
-`unshare` and a kernel that lets a user mount a tmpfs of his own; where it does not, they are left out.
+The pictures are the fake executor's: real queue, library, web server and disk. Every second kill in
+mid-batch is one of the worker process, which in a studio holds the model. Full disks need Linux's `unshare`
+and a kernel that lets a user mount a tmpfs of his own; where it does not, they are left out.
 """
 
 from __future__ import annotations
@@ -16,8 +17,6 @@ import io
 import json
 import os
 import random
-import signal
-import socket
 import sqlite3
 import subprocess
 import sys
@@ -25,18 +24,17 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
+import psutil
 from PIL import Image
+from soak_server import GUARDS, get, prepare, server, wait_until_idle
 
 ROOT = Path(__file__).resolve().parent.parent
 CLIENTS = 20
 DISK = 48  # MiB of the disk that is filled
-GUARDS = ("commit", "rename", "adopt")
 
 
 @dataclass
@@ -67,63 +65,23 @@ class Client:
         return answer.status == 202
 
     def work(self, port: int, until: threading.Event) -> None:
+        """One job after the other, each asked for again until the server says that it has it."""
         while not until.is_set():
-            key = f"c{self.number}-{len(self.sent)}"
-            self.sent.append(key)
-            if not self.post(port, key):
+            if not self.unanswered():
+                self.sent.append(f"c{self.number}-{len(self.sent)}")
+            if not self.post(port, self.sent[-1]):
                 time.sleep(0.1)
             time.sleep(random.uniform(0, 0.3))
 
+    def unanswered(self) -> list[str]:
+        return [key for key in self.sent if key not in self.acknowledged]
+
     def ask_again(self, port: int) -> None:
         """What was sent and not answered, with the same key: it may be there already."""
-        until = time.monotonic() + 60
-        for key in self.sent:
-            while key not in self.acknowledged and time.monotonic() < until:
-                if not self.post(port, key):
-                    time.sleep(0.2)
-
-
-def free_port() -> int:
-    with closing(socket.socket()) as trial:
-        trial.bind(("127.0.0.1", 0))
-        return int(trial.getsockname()[1])
-
-
-@contextmanager
-def server(home: Path, without: str, pace: float = 0.0) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
-    port = free_port()
-    command = [sys.executable, "-W", "ignore", __file__, "--serve", str(home), "--port", str(port)]
-    env = {name: value for name, value in os.environ.items() if not name.startswith("STUDIO_")}
-    process = subprocess.Popen(
-        [*command, "--pace", str(pace), "--without", without], cwd=ROOT, env=env | {"PYTHONPATH": str(ROOT)}
-    )
-    try:
-        up, until = False, time.monotonic() + 300
-        while not up and time.monotonic() < until and process.poll() is None:
-            with suppress(OSError), closing(http.client.HTTPConnection("127.0.0.1", port, timeout=5)) as line:
-                line.request("GET", "/livez")
-                up = line.getresponse().status == 200
-            time.sleep(0.02)
-        assert up, "the server did not start"
-        yield process, port
-    finally:
-        process.kill()
-        process.wait()
-
-
-def get(port: int, path: str) -> Any:
-    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=20)) as line:
-        line.request("GET", path)
-        return json.loads(line.getresponse().read())
-
-
-def wait_until_idle(port: int, patience: float = 600) -> None:
-    until = time.monotonic() + patience
-    while time.monotonic() < until:
-        queue = get(port, "/api/v1/queue")
-        if queue["queued"] + queue["running"] == 0:
-            return
-        time.sleep(0.1)
+        until = time.monotonic() + 120
+        for key in self.unanswered():
+            while not self.post(port, key) and time.monotonic() < until:
+                time.sleep(0.2)
 
 
 def kills(home: Path, rounds: int, without: str) -> Counter[str]:
@@ -135,9 +93,9 @@ def kills(home: Path, rounds: int, without: str) -> Counter[str]:
             threads = [threading.Thread(target=one.work, args=(port, until)) for one in clients]
             for thread in threads:
                 thread.start()
-            time.sleep(random.uniform(0.2, 1.5))
-            process.send_signal(signal.SIGKILL)
-            process.wait()
+            time.sleep(random.uniform(0.1, 1.0))
+            process.kill()
+            process.join()
             until.set()
             for thread in threads:
                 thread.join()
@@ -147,27 +105,39 @@ def kills(home: Path, rounds: int, without: str) -> Counter[str]:
             thread.start()
         for thread in threads:
             thread.join()
-        wait_until_idle(port, 20 if without else 900)
+        wait_until_idle(port, 3 if without else 600)
     return audit(home, clients)
 
 
 def batches(home: Path, rounds: int, without: str) -> Counter[str]:
-    """kill -9 while sixteen pictures of one job come one after the other."""
+    """kill -9 of the server or of its worker while sixteen pictures of one job come one after the other."""
     client = Client(0, count=16)
     for number in range(rounds):
-        with server(home, without, pace=0.005) as (process, port):
+        with server(home, without, executor="worker:0.01") as (process, port):
             key = f"batch-{number}"
             client.sent.append(key)
-            client.post(port, key)
+            assert client.post(port, key), "the server took no job in"
             at, until = random.randint(1, 14), time.monotonic() + 60
-            while time.monotonic() < until:
-                if len(get(port, f"/api/v1/jobs/{client.acknowledged[key]}")["images"]) >= at:
-                    break
-            process.send_signal(signal.SIGKILL)
-            process.wait()
+            while len(pictures_of(port, client.acknowledged[key])) < at and time.monotonic() < until:
+                time.sleep(0.005)
+            if number % 2:
+                worker_of(process.pid).kill()
+                wait_until_idle(port, 3 if without else 60)
+            process.kill()
+            process.join()
     with server(home, without) as (_, port):
-        wait_until_idle(port, 20 if without else 900)
+        wait_until_idle(port, 3 if without else 600)
     return audit(home, [client])
+
+
+def pictures_of(port: int, job: str) -> list[object]:
+    return list(get(port, f"/api/v1/jobs/{job}").get("images", []))
+
+
+def worker_of(server: int | None) -> psutil.Process:
+    """The process that makes the server's pictures; its other children look after what processes share."""
+    children = psutil.Process(server).children()
+    return next(child for child in children if "spawn_main" in " ".join(child.cmdline()))
 
 
 def full_disks(home: Path, rounds: int, without: str) -> Counter[str]:
@@ -250,61 +220,6 @@ def as_undisturbed(home: Path, id: str, format: str, request: str, index: int) -
         return kept.tobytes() == new.tobytes()
 
 
-def serve(home: Path, port: int, pace: float, without: str) -> None:
-    import uvicorn
-
-    from studio.api.app import web
-    from studio.api.port import taken
-    from studio.api.server import configure
-    from studio.settings import Settings
-    from studio.studio import Studio
-
-    take_out(without)
-    settings = Settings(home=home, port=port, executor=f"fake:{pace}", rows=4, queue=100_000)
-    with closing(Studio.open(settings)) as studio, taken(settings) as listener:
-        studio.start()
-        uvicorn.Server(configure(web(studio))).run(sockets=[listener])
-
-
-def take_out(guard: str) -> None:
-    """One guard less: what the audit must then find."""
-    from studio.jobs.keeper import Keeper
-    from studio.jobs.queue import Queue
-    from studio.library import library
-
-    if guard == "commit":  # an answer before the row is on disk
-        put = Queue._put
-
-        def late(self: Any, order: Any, connection: Any) -> Any:
-            placed = put(self, order, connection)
-            connection.exec_driver_sql("DELETE FROM jobs WHERE id = ?", (placed.row.id,))
-            row = dict(placed.row._mapping)
-
-            def insert() -> None:
-                time.sleep(0.5)
-                names = ", ".join(f'"{name}"' for name in row)
-                marks = ", ".join("?" * len(row))
-                with self._database.write() as later:
-                    later.exec_driver_sql(f"INSERT INTO jobs ({names}) VALUES ({marks})", tuple(row.values()))
-
-            threading.Thread(target=insert, daemon=True).start()
-            return placed
-
-        Queue._put = late  # type: ignore[method-assign]
-    if guard == "rename":  # written in place, in two pieces
-
-        def in_place(file: Path, data: bytes) -> None:
-            with file.open("wb", buffering=0) as stream:
-                stream.write(data[: len(data) // 2])
-                time.sleep(0.05)
-                stream.write(data[len(data) // 2 :])
-
-        library.write_whole = in_place
-        library.Library.reconcile = lambda self: None  # type: ignore[method-assign]
-    if guard == "adopt":
-        Keeper._adopt = lambda self, dead: None  # type: ignore[method-assign]
-
-
 def run(options: argparse.Namespace) -> int:
     wrong: Counter[str] = Counter()
     for name, rounds, soak in (("kills", options.kills, kills), ("batches", options.batches, batches)):
@@ -340,14 +255,11 @@ def main() -> int:
     parser.add_argument("--batches", type=int, default=50)
     parser.add_argument("--full", type=int, default=20)
     parser.add_argument("--without", choices=("", *GUARDS), default="")
-    parser.add_argument("--serve", type=Path)
     parser.add_argument("--disk", type=Path)
-    parser.add_argument("--port", type=int, default=0)
-    parser.add_argument("--pace", type=float, default=0.0)
+    parser.add_argument("--seed", type=int, default=1, help="of the moments of the kills")
     options = parser.parse_args()
-    if options.serve is not None:
-        serve(options.serve, options.port, options.pace, options.without)
-        return 0
+    prepare()
+    random.seed(options.seed)
     if options.disk is not None:
         found = full_disks(options.disk, options.full, options.without)
         return int(any(found.values()))

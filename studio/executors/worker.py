@@ -1,11 +1,15 @@
-"""The worker process: an engine at the end of a pipe. Ends by itself when the other end is gone."""
+"""The worker process: an engine at the end of a pipe. Ends by itself when its parent is gone."""
 
 from __future__ import annotations
 
 import logging
+import multiprocessing
+import os
 import signal
+import sys
+import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
@@ -44,14 +48,43 @@ Command = Submit | Learn | Cancel
 Answer = tuple[str, Event] | WorkerStatus
 
 
-def work(settings: Settings, pipe: Connection[Answer, Command]) -> None:
-    """Commands in, answers out, until nobody holds the other end. A signal may end it: it keeps nothing."""
+def work(
+    settings: Settings,
+    pipe: Connection[Answer, Command],
+    make: Callable[[Settings], Workbench] | None = None,
+) -> None:
+    """Commands in, answers out, until nobody holds the other end; then the process ends.
+
+    A signal may end it: it keeps nothing. `make`: another engine than the usual one.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C reaches the whole group; the parent decides
-    with suppress(EOFError, BrokenPipeError, ConnectionResetError):
-        _serve(_make(settings), pipe)
+    threading.Thread(target=_leave_with_parent, name="parent", daemon=True).start()
+    code = 0
+    try:
+        with suppress(EOFError, BrokenPipeError, ConnectionResetError):
+            _serve((make or make_engine)(settings), pipe)
+    except Exception:
+        log.exception("the worker failed")
+        code = 1
+    _leave(code)
 
 
-def _make(settings: Settings) -> Workbench:
+def _leave_with_parent() -> None:
+    """Also in the middle of reading a model or of a step that does not end."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        _leave(0)
+
+
+def _leave(code: int) -> None:
+    """At once: tearing down torch has been seen to spin for ever."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+def make_engine(settings: Settings) -> Workbench:
     from studio.engine import Engine
     from studio.models import Models
 
