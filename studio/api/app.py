@@ -28,7 +28,7 @@ from studio.studio import Studio
 
 OURS = (
     "/api/", "/sdapi/", "/controlnet/", "/internal/", "/v1/", "/livez", "/readyz", "/metrics", "/generate",
-    "/docs", "/openapi.json", "/login", "/logout",
+    "/docs", "/openapi.json", "/login", "/logout", "/gradio_api/stream/",
 )  # fmt: skip
 
 

@@ -82,6 +82,8 @@ OURS: tuple[tuple[Need, str, str], ...] = (
     # OpenAI's images API
     ("generate", "POST", "/v1/images/generations /v1/images/edits"),
     ("read", "GET", "/v1/models /v1/models/{id:path}"),
+    # pictures that gradio_client asked for, by their ids; Gradio's own streams have more parts and stay shut
+    ("read", "GET", "/gradio_api/stream/{name}"),
 )
 
 # What the page in a browser and the Python client of Gradio ask for; at / and, for the Chinese page, at /zh.

@@ -147,6 +147,12 @@ def add_images(app: FastAPI, studio: Studio) -> None:
             headers["content-disposition"] = f'attachment; filename="{id}.{mime.removeprefix("image/")}"'
         return Response(data, media_type=mime, headers=headers)
 
+    @app.get("/gradio_api/stream/{name}", include_in_schema=False)
+    def client_file(name: str) -> Response:
+        """Where gradio_client fetches what studio/ui/endpoints.py answered: ID.png."""
+        data, mime = studio.picture_bytes(name.partition(".")[0])
+        return Response(data, media_type=mime, headers={"cache-control": IMMUTABLE})
+
     @get_and_head(
         app, f"{PREFIX}/images/{{id:path}}", tags=["images"], responses=refusals(404),
         summary="A picture's row with the request that made it",

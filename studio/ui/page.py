@@ -16,6 +16,7 @@ from studio.schema import GenerationRequest
 from studio.studio import Studio
 from studio.ui import campaign, canny, create, library, loras, review, schedulers, stage, system
 from studio.ui.create import Desk
+from studio.ui.endpoints import add_endpoints
 from studio.ui.form import COUNTS, Page, asked_by, default_model, examples, sizes
 from studio.ui.html import Markup, element
 from studio.ui.parts import ASSETS, script
@@ -55,6 +56,8 @@ def build(studio: Studio, language: str = "en") -> Any:
     with gr.Blocks(
         title=t("title"), fill_width=True, analytics_enabled=False, delete_cache=(3600, 3600)
     ) as blocks:
+        if PATHS[language] == "/":
+            add_endpoints(studio)  # first: Gradio numbers a name that a private event has taken
         with gr.Row(elem_id="top"):
             gr.HTML(name(t), apply_default_css=False, elem_id="name")
             preset = gr.Dropdown(
@@ -76,6 +79,8 @@ def build(studio: Studio, language: str = "en") -> Any:
         wire_preset(blocks, page)
     wire_speaker(blocks)
     blocks.queue(default_concurrency_limit=WIDE)
+    # mount_gradio_app leaves this unset, and Gradio then takes any place on the disk for a client's upload.
+    blocks.has_launched = True
     return blocks
 
 

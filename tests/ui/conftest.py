@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import gradio_client
 import httpx
 import pytest
 from folders import make_lora, make_model
@@ -42,6 +43,15 @@ def served(home: Path, step: float) -> Iterator[str]:
             yield address
         finally:
             process.terminate()
+
+
+def generated(address: str, folder: Path, headers: dict[str, str] | None = None, **asked: Any) -> Any:
+    """What gradio_client gets, its files in `folder`."""
+    client = gradio_client.Client(
+        address, download_files=folder, verbose=False, headers=headers, analytics_enabled=False
+    )
+    with closing(client):
+        return client.predict(api_name="/generate", **asked)
 
 
 @pytest.fixture(scope="session")

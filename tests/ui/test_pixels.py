@@ -7,9 +7,10 @@ from contextlib import closing
 from pathlib import Path
 
 import cv2
+import gradio_client
 import numpy as np
 import pytest
-from conftest import served
+from conftest import generated, served
 from numpy.typing import NDArray
 from playwright.sync_api import Page
 from walk import Api, Visit, open_tab, photograph, run, unfold
@@ -84,3 +85,14 @@ def test_the_lines_of_a_photograph_come_back_in_the_canny_result(visit: Visit, r
     wanted = canny(cover(photo, width, height), 100, 200)[:, :, 0]
     # The early ControlNet reaches 0.25 against 0.20 on this busy photograph; raise the bar with the weights.
     assert recall(wanted, rgb(drawn, guided["id"])) > recall(wanted, rgb(drawn, free)) + 0.03
+
+
+def test_gradios_client_gets_the_colours_it_asks_for(real: str, tmp_path: Path) -> None:
+    asked = {"seed": 2, "steps": 14, "scheduler": "ddim", "width": 128, "height": 128, "guidance": 3}
+    [red] = generated(real, tmp_path, prompt="a red mug on a blue background", **asked)
+    start = gradio_client.handle_file(red["image"])
+    [green] = generated(
+        real, tmp_path, prompt="a green mug on a blue background", init_image=start, strength=0.9, **asked
+    )
+    means = [cv2.imread(row["image"])[48:80, 48:80].mean((0, 1)) for row in (red, green)]  # blue, green, red
+    assert means[0][2] > means[0][0] + 40 and means[1][1] > means[1][2] + 20

@@ -5,10 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
+from conftest import generated
 from folders import make_model
+from gradio_client.exceptions import AuthenticationError
 from playwright.sync_api import Browser, Page, expect
 from walk import open_tab, settled
 
@@ -19,12 +23,19 @@ WORD = "correct horse battery"
 
 
 @pytest.fixture(scope="module")
-def guarded(tmp_path_factory: pytest.TempPathFactory, serve: Any) -> Iterator[str]:
+def keys() -> dict[str, str]:
+    """By the name of who owns them; `guarded` fills it."""
+    return {}
+
+
+@pytest.fixture(scope="module")
+def guarded(tmp_path_factory: pytest.TempPathFactory, serve: Any, keys: dict[str, str]) -> Iterator[str]:
     home = tmp_path_factory.mktemp("users")
     make_model(home / "models" / "pocket")
     with closing(Database(home / "studio.db")) as database:
         for name in ("anna", "berta"):
             Accounts(database).add_user(name, WORD)
+            keys[name] = Accounts(database).add_key(name, ["read", "generate"], name)[1]
     with serve(home, 0.01) as address:
         yield address
 
@@ -59,3 +70,15 @@ def test_two_users_each_see_their_own(browser: Browser, guarded: str) -> None:
     finally:
         anna.context.close()
         berta.context.close()
+
+
+def test_gradios_client_needs_a_key_and_fetches_its_owners_pictures_alone(
+    guarded: str, keys: dict[str, str], tmp_path: Path
+) -> None:
+    heads = {name: {"authorization": f"Bearer {key}"} for name, key in keys.items()}
+    with pytest.raises(AuthenticationError):
+        generated(guarded, tmp_path, prompt="a mug")
+    [row] = generated(guarded, tmp_path, heads["anna"], prompt="a mug", steps=2)
+    file = f"{guarded}/gradio_api/stream/{row['id']}.png"
+    answers = [httpx.get(file, headers=head).status_code for head in (heads["anna"], heads["berta"], {})]
+    assert answers == [200, 404, 401]
