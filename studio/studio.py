@@ -60,7 +60,7 @@ from studio.webhooks import Webhooks
 
 if TYPE_CHECKING:
     from studio.safety.provenance import Provenance
-    from studio.safety.verify import Verification
+    from studio.safety.verdict import Verification
 
 DRAWN_SEEDS = 4_294_967_294  # seeds are drawn from 0 to this less one, as other tools do
 RANKED = 500  # newest pictures that sorting by palette looks at

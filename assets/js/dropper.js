@@ -1,4 +1,4 @@
-// A picture's settings come in by drop anywhere on the tab, or by file; the server reads them and fills the form.
+// A picture comes in by drop anywhere on the tab, or by file; the value is what the server says of it.
 const zone = element.querySelector('.dropper');
 const words = config.words;
 const file = zone.querySelector('input[type=file]');
@@ -12,7 +12,7 @@ const read = async (blob) => {
   body.append('file', blob, 'picture');
   say(words.sending);
   try {
-    const answer = await fetch('/api/v1/infotext', { method: 'POST', body });
+    const answer = await fetch(config.to, { method: 'POST', body });
     const reply = await answer.json();
     if (!answer.ok) {
       say(`${reply.error.message} ${reply.error.hint || ''}`, true);

@@ -9,37 +9,17 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from c2pa import Builder, C2paError, C2paSignerInfo, Context, Reader, Settings, Signer
 
 from studio import __version__
 from studio.safety.keys import SigningKey
+from studio.safety.verdict import Manifest, State
 
 LABEL = "brandstudio.picture"
 SOURCE = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
 CHANGED = "assertion.dataHash.mismatch"
-
-State = Literal["intact", "changed", "untrusted", "broken"]
-
-
-@dataclass(frozen=True)
-class Manifest:
-    """What a picture's manifest says.
-
-    `state`: intact (nothing changed since it was signed by this studio), changed (pixels or metadata are
-    others), untrusted (nothing changed, signed with another studio's or program's key), broken (unreadable).
-    `picture`: this studio's id of it. `made`: ISO time when its own key signed it.
-    """
-
-    state: State
-    signer: str = ""
-    generator: str = ""
-    model: str = ""
-    picture: str = ""
-    made: str = ""
-    ai_made: bool = False
 
 
 class Notary:

@@ -4,27 +4,14 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from PIL import Image
 
-from studio.safety.manifest import Manifest, Notary
+from studio.safety.manifest import Notary
 from studio.safety.mark import Marker
 from studio.safety.outgoing import MIMES
-
-Verdict = Literal["ours, unchanged", "ours, changed since", "made by another program", "unknown"]
-
-
-@dataclass(frozen=True)
-class Verification:
-    """`mark`: 8 hex digits read from the pixels, or "". `pictures`: their ids in the library."""
-
-    verdict: Verdict
-    manifest: Manifest | None
-    mark: str
-    pictures: tuple[str, ...]
+from studio.safety.verdict import Manifest, Verdict, Verification
 
 
 def verify(

@@ -51,7 +51,7 @@ def build(page: Page) -> dict[str, Any]:
                 fields = run_fields(page, "create")
                 model = model_choice(page, "create", size)
             taken = gr.HTML(Markup(""), elem_id="create-taken", apply_default_css=False)
-            drop = dropper(t, "create-drop")
+            drop = dropper(t, "create-drop", t("take_settings"), "/api/v1/infotext")
         with gr.Column(elem_classes=["right"], min_width=0):
             view = board(stage.empty(t, t("empty_title"), t("empty_text")), elem_id="create-stage")
             strip = board(stage.strip(t, []), elem_id="create-strip")

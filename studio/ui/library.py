@@ -12,7 +12,7 @@ import gradio as gr
 from studio.errors import StudioError
 from studio.review.links import Verdict
 from studio.schema import ImageRow
-from studio.ui import palette, review_views, shelves, stage
+from studio.ui import palette, review_views, shelves, stage, verify
 from studio.ui.form import Page
 from studio.ui.html import Markup, element, join
 from studio.ui.parts import board
@@ -49,6 +49,7 @@ def build(page: Page) -> dict[str, Any]:
             )
             membership = shelves.build_membership(page)
             said = board(Markup(""), elem_id="library-said")
+            verifying = verify.build(page)
         with gr.Column(elem_classes=["right"], min_width=0):
             choosing = board(Markup(""), elem_id="library-choosing")
             shelf_view = board(Markup(""), elem_id="library-shelf")
@@ -58,6 +59,7 @@ def build(page: Page) -> dict[str, Any]:
     return {
         **filters,
         **membership,
+        **verifying,
         "search": search,
         "filter": said_of,
         "choosing": choosing,
@@ -93,6 +95,7 @@ def wire(page: Page) -> None:
             case.change, asked, [parts["detail"], parts["settings"], parts["said"], *view], **AT_ONCE
         )
     shelves.wire(page)
+    verify.wire(page)
 
 
 class Case:

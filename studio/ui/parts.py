@@ -72,20 +72,21 @@ def picker(t: Text, elem_id: str) -> Any:
     return part("picker", "", inside, elem_id, {"words": words})
 
 
-def dropper(t: Text, elem_id: str) -> Any:
-    """A line that takes a picture for its settings. Value: what /api/v1/infotext answered, as JSON."""
+def dropper(t: Text, elem_id: str, hint: str, to: str) -> Any:
+    """A line that takes a picture file, and any dropped on its tab. Value: what `to` answered, as JSON."""
     inside = element(
         "div",
         element(
             "label",
-            element("span", t("take_settings"), class_="picker-hint"),
+            element("span", hint, class_="picker-hint"),
             element("span", t("choose"), class_="soft"),
             element("input", type="file", accept="image/png,image/jpeg,image/webp", aria_label=t("choose")),
         ),
         element("p", class_="picker-note", role="status"),
         class_="dropper",
     )
-    return part("dropper", "", inside, elem_id, {"words": {"sending": t("sending"), "offline": t("offline")}})
+    words = {"sending": t("sending"), "offline": t("offline")}
+    return part("dropper", "", inside, elem_id, {"to": to, "words": words})
 
 
 def stack(t: Text, rows: Sequence[LoraRow], elem_id: str) -> Any:
@@ -138,3 +139,7 @@ def shelved(rows: Sequence[LoraRow]) -> list[dict[str, Any]]:
         }
         for row in rows
     ]
+
+
+def gigabytes(bytes: int) -> str:
+    return f"{bytes / 2**30:.1f} GiB" if bytes >= 2**30 else f"{bytes / 2**20:.0f} MiB"

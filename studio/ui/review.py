@@ -52,7 +52,10 @@ def build(page: Page) -> dict[str, Any]:
                     value="", label=t("review_way"), elem_id="review-tunnel",
                 )  # fmt: skip
             promise = gr.HTML(Markup(""), apply_default_css=False, elem_id="review-promise")
-            go = gr.Button(t("review_go"), variant="primary", elem_id="review-go", elem_classes=["act-one"])
+            go = gr.Button(
+                t("review_go"), variant="primary", elem_id="review-go", elem_classes=["act-one"],
+                interactive=False,
+            )  # fmt: skip
             said = gr.HTML(Markup(""), apply_default_css=False, elem_id="review-said")
         with gr.Column(elem_classes=["right"], min_width=0):
             links = board(Markup(""), elem_id="review-links")
@@ -73,7 +76,7 @@ def wire(page: Page) -> None:
     parts = page.parts["review"]
     case = Case(page, parts)
     form = {parts[name] for name in FORM}
-    told = [parts["tray"], parts["promise"]]
+    told = [parts["tray"], parts["promise"], parts["go"]]
     seen = [parts["links"], parts["detail"], parts["link"], parts["heard"]]
     changed = [parts[name].change for name in ("expires", "pin", "download", "tunnel")]
     gr.on(changed, case.describe, form, told, trigger_mode="always_last", **AT_ONCE)
@@ -117,7 +120,10 @@ class Case:
         said = views.promise(
             self.t, len(chosen), until, str(data[parts["pin"]] or ""), download, str(data[parts["tunnel"]])
         )
-        return {parts["tray"]: views.tray(self.t, chosen), parts["promise"]: said if chosen else Markup("")}
+        return {
+            parts["tray"]: views.tray(self.t, chosen), parts["promise"]: said if chosen else Markup(""),
+            parts["go"]: gr.update(interactive=bool(chosen)),
+        }  # fmt: skip
 
     def drop(self, data: Mapping[Any, Any], event: gr.EventData) -> Updates:
         gone = str(event._data.get("id", ""))
@@ -135,8 +141,6 @@ class Case:
             "views": int(limit) if limit else None, "tunnel": data[parts["tunnel"]] or None,
             "preset": None,
         }  # fmt: skip
-        if not asked["images"]:
-            return {parts["said"]: views.tray(self.t, [])}
         try:
             link = self.studio.share(parse(ShareRequest, asked))
         except StudioError as error:

@@ -14,7 +14,8 @@ from pocket.scenes import draw_scene, sample_scene
 from studio.safety.keys import read_key
 from studio.safety.manifest import Notary
 from studio.safety.mark import Marker
-from studio.safety.verify import Verification, verify
+from studio.safety.verdict import Verification
+from studio.safety.verify import verify
 
 ID = 0x0BADCAFE
 MARK = "0badcafe"

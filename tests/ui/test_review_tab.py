@@ -46,6 +46,9 @@ def test_a_designer_shares_and_hears_what_the_client_says(
     visit: Visit, browser: Browser, address: str
 ) -> None:
     page = visit(at=address)
+    open_tab(page, "review")
+    expect(page.locator("#review-go")).to_be_disabled()  # nothing is chosen yet
+    open_tab(page, "create")
     first = generate(page, "a violet lantern on a grey background")
     second = generate(page, "a violet teapot on a grey background")
     open_tab(page, "library")
@@ -59,6 +62,7 @@ def test_a_designer_shares_and_hears_what_the_client_says(
     expect(page.locator("#review-tray .held")).to_have_count(2)
     expect(page.locator("#review-promise")).to_contain_text("sees 2 pictures")
     expect(page.locator("#review-promise")).to_contain_text("Not to be seen: prompts")
+    expect(page.locator("#review-go")).to_be_enabled()
     page.fill("#review-title input", "Lantern round")
     page.click("#review-more button.label-wrap")
     page.get_by_label("Internet, through your SSH server").check()
