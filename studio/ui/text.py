@@ -301,6 +301,22 @@ WORDS: Mapping[str, tuple[str, str]] = {
     "review_here": ("This network", "本机或局域网"),
     "review_ssh": ("Internet, through your SSH server", "互联网（自有 SSH 服务器）"),
     "review_gradio": ("Internet, through Gradio's servers", "互联网（Gradio 公共服务器）"),
+    "verify_drop": ("Whose picture is it? Drop a file.", "这是谁的图片？拖入文件。"),
+    "verify_intact": ("Made here, not changed since.", "由本工作室生成，此后未被改动。"),
+    "verify_changed": ("Made here, changed since.", "由本工作室生成，此后被改动过。"),
+    "verify_foreign": ("Signed by another program or studio.", "由其他程序或工作室签名。"),
+    "verify_unknown": (
+        "Nothing is known of it: no manifest that holds, no mark of ours.",
+        "来源未知：没有有效的清单，也没有我们的水印。",
+    ),
+    "verify_stripped": (
+        "Its manifest was stripped; the invisible mark in the pixels still names it.",
+        "清单已被移除；像素中的隐形水印仍能认出它。",
+    ),
+    "verify_who": ("Who", "谁"),
+    "verify_when": ("When", "何时"),
+    "verify_what": ("With what", "用什么"),
+    "verify_mark": ("Mark", "水印"),
     "review_go": ("Share", "分享"),
     "review_sees": (
         "Whoever has the link sees {count} pictures, the title, the note, and what other visitors write.",
