@@ -17,6 +17,7 @@ from fastapi.responses import JSONResponse
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis.errors import Unsatisfiable
 from schemathesis.checks import not_a_server_error
+from schemathesis.core.failures import FailureGroup
 from schemathesis.generation import GenerationMode
 from schemathesis.specs.openapi.checks import (
     content_type_conformance,
@@ -54,7 +55,7 @@ def wrong(operation: Any) -> list[str]:
     def ask(case: Any) -> None:
         try:
             case.call_and_validate(checks=HELD, timeout=60)
-        except Exception as error:
+        except (Exception, FailureGroup) as error:
             for reason in getattr(error, "exceptions", [error]):
                 found.append(f"{operation.label}: {' '.join(str(reason).split())[:700]}")
 
