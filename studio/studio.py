@@ -90,7 +90,7 @@ class Studio:
         self.weights = Weights(database, models)
         self.quotas = Quotas(settings, database)
         self.jobs = Jobs(
-            settings, database, library, executor, infotext.stamp, self._inputs, self._receipt
+            settings, database, library, executor, self._stamp, self._inputs, self._receipt
         )
         self.palettes = Palettes(library)
         self.trainings = Trainings(settings.home, models, executor)
@@ -268,6 +268,9 @@ class Studio:
                 cache_key=cache_key, body=sha256(request.model_dump_json().encode()).hexdigest(),
             )  # fmt: skip
 
+    def _stamp(self, png: bytes, request: ResolvedRequest, seed: int) -> bytes:
+        return infotext.stamp(png, request, seed, self.weights.fingerprints(request))
+
     def _receipt(self, request: ResolvedRequest, picture: Rendered) -> Mapping[str, Any]:
         return receipt(self.weights.hashes(request), picture, self.executor.status(), _versions())
 
@@ -367,8 +370,11 @@ class Studio:
 
     def _matched(self, found: Found) -> Found:
         loras = {name.casefold(): row.name for row in self.models.loras() for name in (row.title, row.name)}
-        presets = [row.name for row in self.presets.list()]
-        infotext.match(found, [row.name for row in self.models.list()], loras, presets)
+        stock = infotext.Stock(
+            [row.name for row in self.models.list()], loras, [row.name for row in self.presets.list()],
+            lambda name: self.models.get(name).hash or self.weights.model_hash(name), self.weights.lora_hash,
+        )  # fmt: skip
+        infotext.match(found, stock)
         control = found.fields.get("control") or {}
         for name, id in (("control", control.get("image")), *((n, found.fields.get(n)) for n in PICTURES)):
             try:

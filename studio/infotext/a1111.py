@@ -12,9 +12,11 @@ from collections.abc import Iterator, Mapping
 
 from studio.infotext.found import Found, real, whole
 
+MOST_LORAS = 64
 LEAST_PAIRS = 3  # fewer on the last line: it belongs to the prompt
 # A key has an end to its length, so that a long line without a colon is not searched again from each letter.
 _PAIR = re.compile(r'(\w[\w \-/]{0,80}+):\s*+("(?:\\.|[^\\"])*+"|[^,]*+)(?:,|$)')
+_HASH = re.compile("[0-9A-Fa-f]{10,64}")
 _SIZE = re.compile(r"(\d++)x(\d++)")
 # Pairs that are read, or that say nothing about how a picture is made.
 READ = frozenset(
@@ -53,6 +55,8 @@ def find(text: str) -> Found:
     found.put("upscale", real(pairs.get("Upscale")))
     found.put("model", pairs.get("Model"))
     found.put("preset", pairs.get("Preset"))
+    found.model_hash = digits(pairs.get("Model hash", ""))
+    found.lora_hashes = lora_hashes(pairs.get("Lora hashes", ""))
     found.sampler(pairs.get("Sampler"), pairs.get("Schedule type") or pairs.get("Scheduler") or "")
     for key, value in pairs.items():
         known = key in READ or key in ("Prompt", "Negative prompt", "Size-1", "Size-2")
@@ -66,6 +70,17 @@ def number(found: Found, pairs: Mapping[str, str], key: str) -> int | None:
     if value is None and key in pairs:
         found.miss(key, pairs[key])
     return value
+
+
+def digits(text: str) -> str:
+    """At least ten hex digits, lower case; '' for anything else, such as the eight of an older scheme."""
+    return text.strip().lower() if _HASH.fullmatch(text.strip()) else ""
+
+
+def lora_hashes(text: str) -> dict[str, str]:
+    """By name, of `name: hash, name: hash`."""
+    rows = (row.rpartition(":") for row in text.split(",", MOST_LORAS))
+    return {name.strip(): digits(value) for name, _, value in rows if digits(value)}
 
 
 def split(body: str) -> tuple[str, str]:

@@ -32,11 +32,13 @@ PLAIN_SCHEDULES = ("", "automatic", "uniform", "normal", "simple", "default")
 @dataclass
 class Found:
     """`tool`: who wrote them. `fields`: for a GenerationRequest, not checked yet. `unmatched`: the rest, a
-    line each, untrusted text."""
+    line each, untrusted text. `model_hash`, `lora_hashes` by name: the first digits of SHA-256s."""
 
     tool: str
     fields: dict[str, Any] = field(default_factory=dict)
     unmatched: list[str] = field(default_factory=list)
+    model_hash: str = ""
+    lora_hashes: dict[str, str] = field(default_factory=dict)
 
     def put(self, name: str, value: Any) -> None:
         if value is not None and value != "":

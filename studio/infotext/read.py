@@ -9,7 +9,8 @@ from studio.errors import BadRequest, StudioError
 from studio.infotext import a1111, comfyui, fooocus, invokeai, swarmui
 from studio.infotext.found import Found, loaded
 from studio.infotext.notes import OWN, PARAMETERS, SCHEME, texts_of
-from studio.schema import GenerationRequest, ResolvedRequest, parse_json
+from studio.infotext.write import write
+from studio.schema import GenerationRequest, ImageRow, ResolvedRequest, parse_json
 
 
 def find(texts: Mapping[str, str]) -> Found:
@@ -65,6 +66,15 @@ def of_parameters(texts: Mapping[str, str]) -> Found | None:
 def of_comfyui(texts: Mapping[str, str]) -> Found | None:
     data = loaded(texts.get("prompt", ""))
     return comfyui.find(data) if isinstance(data, Mapping) else None
+
+
+def text_of(image: ImageRow) -> str:
+    """A1111's text as it stands in a picture's file, hashes of then; written anew where it has none."""
+    try:
+        kept = texts_of(image.file.read_bytes()).get(PARAMETERS)
+    except OSError:
+        kept = None
+    return kept or write(image.request, image.seed)
 
 
 def find_text(text: str) -> Found:

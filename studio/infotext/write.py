@@ -13,6 +13,7 @@ import re
 import struct
 import zlib
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from PIL import ExifTags, Image
@@ -26,10 +27,21 @@ QUALITY = 95  # JPEG and WebP; below it flat brand colours show blocks
 VERSION = f"Brand Studio {__version__}"
 
 
-def stamp(png: bytes, request: ResolvedRequest, seed: int) -> bytes:
+@dataclass(frozen=True)
+class Fingerprints:
+    """SHA-256 of what made a picture: of the model's file, and by name of each LoRA's weights alone."""
+
+    model: str = ""
+    loras: Mapping[str, str] = field(default_factory=dict)
+
+
+UNKNOWN = Fingerprints()
+
+
+def stamp(png: bytes, request: ResolvedRequest, seed: int, prints: Fingerprints = UNKNOWN) -> bytes:
     """The rendered `png` in the request's format, with its settings. PNG pixels are not touched."""
     own = json.dumps(request.model_copy(update={"seed": seed, "count": 1}).model_dump(mode="json"))
-    text = write(request, seed)
+    text = write(request, seed, prints)
     if request.format == "png":
         return _with_texts(png, {PARAMETERS: text, OWN: own})
     picture = Image.open(io.BytesIO(png), formats=["PNG"]).convert("RGB")
@@ -46,7 +58,7 @@ def stamp(png: bytes, request: ResolvedRequest, seed: int) -> bytes:
     return out.getvalue()
 
 
-def write(request: ResolvedRequest, seed: int) -> str:
+def write(request: ResolvedRequest, seed: int, prints: Fingerprints = UNKNOWN) -> str:
     """The settings as other tools paste them; LoRAs that the prompt does not name are added to it as tags."""
     control = request.control
     sampler, karras, _ = SCHEDULERS[request.scheduler].a1111.partition(" Karras")
@@ -57,10 +69,12 @@ def write(request: ResolvedRequest, seed: int) -> str:
         "CFG scale": f"{request.guidance:g}",
         "Seed": seed,
         "Size": f"{request.width}x{request.height}",
+        "Model hash": prints.model[:10],
         "Model": request.model,
         "Denoising strength": f"{request.strength:g}" if request.init_image else "",
         "Upscale": f"{request.upscale:g}" if request.upscale > 1 else "",
         "Preset": request.preset or "",
+        "Lora hashes": ", ".join(f"{name}: {digest[:12]}" for name, digest in prints.loras.items()),
     }
     if control is not None:
         pairs["ControlNet 0"] = (

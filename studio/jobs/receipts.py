@@ -14,9 +14,12 @@ from typing import Any
 from sqlalchemy import delete, insert, select
 
 from studio.errors import Conflict, StudioError
+from studio.infotext import Fingerprints
 from studio.library import Database
 from studio.library.tables import weights
 from studio.models import Models
+from studio.models.checkpoint import FILE
+from studio.models.folders import hash_of, weights_of
 from studio.schema import Rendered, ResolvedRequest, WorkerStatus
 
 NOISE = "torch.Generator(cpu), one for each picture, seeded with its seed"
@@ -57,6 +60,24 @@ class Weights:
     def hashes(self, request: ResolvedRequest) -> dict[str, str]:
         """sha256 of each weight file by its name."""
         return {name: self._sha256(file) for name, file in self._files(request)}
+
+    def model_hash(self, name: str) -> str:
+        """Of a one-file checkpoint as other tools reckon it; of a folder's file hashes together."""
+        folder = self._models.get(name).folder
+        whole = folder / FILE
+        files = [whole] if whole.is_file() else weights_of(folder)
+        return hash_of({str(file.relative_to(folder)): self._sha256(file) for file in files})
+
+    def lora_hash(self, name: str) -> str:
+        return self._models.hashes.content(self._models.lora(name).file)
+
+    def fingerprints(self, request: ResolvedRequest) -> Fingerprints:
+        """For the text in a picture's file; empty where the weights are gone."""
+        try:
+            loras = {lora.name: self.lora_hash(lora.name) for lora in request.loras}
+            return Fingerprints(self.model_hash(request.model), loras)
+        except (OSError, StudioError):
+            return Fingerprints()
 
     def warm(self, request: ResolvedRequest) -> None:
         """Reads the hashes beside the run, so that the first picture need not wait for them."""

@@ -38,6 +38,10 @@ class Hashes:
     def file(self, path: Path) -> str:
         return self._kept(f"file {_stamp([path])}", lambda: _sha256(path))
 
+    def content(self, path: Path) -> str:
+        """Of a safetensors file behind its header: notes in it may change. Source: sd-scripts, addnet."""
+        return self._kept(f"content {_stamp([path])}", lambda: _content(path))
+
     def files(self, folder: Path) -> dict[str, str]:
         """Path inside a model's folder -> hash, of every file with weights."""
         return {str(file.relative_to(folder)): self.file(file) for file in weights_of(folder)}
@@ -108,6 +112,15 @@ def _stamp(files: list[Path]) -> str:
 def _sha256(file: Path) -> str:
     with file.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _content(file: Path) -> str:
+    with file.open("rb") as stream:
+        stream.seek(8 + int.from_bytes(stream.read(8), "little"))
+        digest = hashlib.sha256()
+        while block := stream.read(STEP):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 Data = npt.NDArray[np.uint8]

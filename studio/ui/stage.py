@@ -216,4 +216,4 @@ def picture(image: ImageRow) -> Markup:
 
 def settings(image: ImageRow) -> str:
     """The text other tools read and write; shown and copied as it is."""
-    return infotext.write(image.request, image.seed)
+    return infotext.text_of(image)

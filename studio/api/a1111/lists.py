@@ -63,7 +63,8 @@ def add_lists(router: APIRouter, studio: Studio) -> None:
     def sd_models() -> Rows:
         return [
             {
-                "title": title_of(row), "model_name": row.name, "hash": None, "sha256": None,
+                "title": title_of(row), "model_name": row.name, "hash": row.hash[:10] or None,
+                "sha256": row.hash or None,
                 "filename": row.name, "config": None,
             }
             for row in studio.models.list()

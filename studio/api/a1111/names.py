@@ -13,6 +13,7 @@ from studio.schema import nearest_names
 KARRAS = " Karras"
 AUTOMATIC = ("", "automatic", "use same scheduler", "none")
 HASH = re.compile(r"\s*\[[0-9a-f]{8,64}\]$", re.IGNORECASE)
+SHORT_HASH = re.compile("[0-9A-Fa-f]{10,64}")
 SUFFIX = re.compile(r"\.(?:safetensors|ckpt|pt)$", re.IGNORECASE)
 # Names of the same method elsewhere, by ours.
 ALIASES: Mapping[str, str] = {
@@ -54,11 +55,14 @@ def title_of(model: ModelRow) -> str:
 
 
 def model_named(name: str, models: Iterable[ModelRow]) -> str:
-    """Our name of a checkpoint given by title, file name or stem. Raises NotFound."""
+    """Our name of a checkpoint given by title, file name, stem or hash. Raises NotFound."""
     rows = list(models)
     plain = SUFFIX.sub("", HASH.sub("", name.strip())).replace("\\", "/").rpartition("/")[2]
     for row in rows:
         if row.name.casefold() in (name.strip().casefold(), plain.casefold()):
+            return row.name
+    for row in rows:
+        if SHORT_HASH.fullmatch(plain) and row.hash.startswith(plain.lower()):
             return row.name
     raise NotFound(
         f"No model {name[:80]!r}.", hint=nearest_names(plain[:80], [row.name for row in rows]),

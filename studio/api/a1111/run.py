@@ -154,7 +154,7 @@ class Maker:
     def info(self, order: Order, jobs: Sequence[JobView], rows: Sequence[ImageRow]) -> dict[str, Any]:
         """As A1111's `info`; `dropped` besides: what was asked and is not to be had here."""
         asked = jobs[0].request
-        texts = [infotext.write(row.request, row.seed) for row in rows]
+        texts = [infotext.text_of(row) for row in rows]
         row = SCHEDULERS[asked.scheduler]
         return {
             "prompt": asked.prompt, "all_prompts": [row.request.prompt for row in rows],
@@ -165,7 +165,8 @@ class Maker:
             "width": asked.width, "height": asked.height, "sampler_name": row.a1111,
             "cfg_scale": asked.guidance,
             "steps": asked.steps, "batch_size": asked.count, "restore_faces": False,
-            "face_restoration_model": None, "sd_model_name": asked.model, "sd_model_hash": None,
+            "face_restoration_model": None, "sd_model_name": asked.model,
+            "sd_model_hash": infotext.fields_of(texts[0]).get("Model hash") if texts else None,
             "sd_vae_name": None, "sd_vae_hash": None, "seed_resize_from_w": -1, "seed_resize_from_h": -1,
             "denoising_strength": asked.strength if asked.init_image else None,
             "extra_generation_params": {}, "index_of_first_image": 0, "infotexts": texts,
