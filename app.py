@@ -35,7 +35,8 @@ def main() -> int:
             logs.begin(settings.log)
             with closing(Studio.open(settings)) as studio:
                 studio.start()  # the worker loads its model while the web process imports the page
-                server.serve(app.web(studio, lambda: page(studio)), listener, porch, studio.jobs.drain)
+                site = app.web(studio, lambda: page(studio))
+                server.serve(site, listener, porch, studio.jobs.drain, settings.trusted_proxies)
                 studio.jobs.close(server.LAST_PICTURE)
     except StudioError as error:
         return say(error)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -62,6 +64,9 @@ class Settings(BaseSettings):
     allowed_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
         (), description="Host names besides localhost that the studio answers to; commas between them."
     )
+    trusted_proxies: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="Addresses or networks of reverse proxies whose X-Forwarded-For is believed."
+    )
     insecure_lan: bool = Field(
         False, description="Listen on an address that others can reach, though nobody has to sign in."
     )
@@ -84,12 +89,24 @@ class Settings(BaseSettings):
         "local", description="local (worker process), inline (this process), fake or fake:SECONDS (no model)."
     )
 
-    @field_validator("allowed_hosts", "review_names", mode="before")
+    @field_validator("allowed_hosts", "review_names", "trusted_proxies", mode="before")
     @classmethod
     def _split(cls, hosts: Any) -> Any:
         if not isinstance(hosts, str):
             return hosts
         return tuple(host.strip() for host in hosts.split(",") if host.strip())
+
+    @property
+    def memory_bytes(self) -> int:
+        """What `memory` allows; 0 = whatever is free. Raises BadRequest."""
+        return parse_bytes(self.memory) if self.memory else 0
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _addresses(cls, proxies: tuple[str, ...]) -> tuple[str, ...]:
+        for proxy in proxies:
+            ip_network(proxy, strict=False)  # raises ValueError, which names it
+        return proxies
 
     @field_validator("backend")
     @classmethod

@@ -23,6 +23,7 @@ from studio.api.port import is_loopback
 from studio.api.views import refusals
 from studio.catalog import SCHEDULERS
 from studio.errors import Forbidden, StudioError
+from studio.people import LOCAL, NOBODY, speaker
 from studio.schema import JobView, State
 from studio.studio import Studio
 from studio.webhooks.webhooks import pages
@@ -77,9 +78,7 @@ class Metrics:
         self.failures = Counter(
             "studio_job_failures", "Failed jobs by code.", ("code",), registry=self.registry
         )
-        self.cached = Counter(
-            "studio_cache_hits", "Jobs answered from the library.", registry=self.registry
-        )
+        self.cached = Counter("studio_cache_hits", "Jobs answered from the library.", registry=self.registry)
 
     def text(self) -> bytes:
         """Prometheus' text form, brought up to date."""
@@ -211,8 +210,10 @@ def add_metrics(app: FastAPI, metrics: Metrics) -> None:
         responses=refusals(403) | {200: {"content": {"text/plain": {}}}},
     )  # fmt: skip
     def figures(request: Request) -> Response:
-        if request.client is not None and not is_loopback(request.client.host):
+        far = request.client is not None and not is_loopback(request.client.host)
+        if far and speaker.get() in (LOCAL, NOBODY):
             raise Forbidden(
-                "Figures are given to this machine only.", hint="Collect them on the machine itself."
+                "Figures are given to this machine and to keys.",
+                hint="Make one: studio keys add scraper --scope read.",
             )
         return Response(metrics.text(), media_type=exposition.CONTENT_TYPE_PLAIN_0_0_4)

@@ -7,7 +7,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import FrameType
 
 import uvicorn
@@ -20,9 +20,11 @@ DRAIN = 3  # seconds for answers under way when the studio is told to stop
 HEADER_BYTES = 64 * 2**10  # of one request
 
 
-def configure(app: ASGIApp) -> uvicorn.Config:
+def configure(app: ASGIApp, proxies: Sequence[str] = ()) -> uvicorn.Config:
+    """`proxies`: addresses and networks that may say for whom they ask, and whether over https."""
     return uvicorn.Config(
-        app, log_config=None, access_log=False, server_header=False, proxy_headers=False,
+        app, log_config=None, access_log=False, server_header=False,
+        proxy_headers=bool(proxies), forwarded_allow_ips=list(proxies),
         timeout_graceful_shutdown=DRAIN, http="h11", ws="none", h11_max_incomplete_event_size=HEADER_BYTES,
     )  # fmt: skip
 
@@ -40,7 +42,11 @@ class Server(uvicorn.Server):
 
 
 def serve(
-    app: ASGIApp, listener: socket.socket, porch: Porch, stopping: Callable[[], None] = lambda: None
+    app: ASGIApp,
+    listener: socket.socket,
+    porch: Porch,
+    stopping: Callable[[], None] = lambda: None,
+    proxies: Sequence[str] = (),
 ) -> None:
     """Takes over from the porch, says the address, answers until a signal; a second one ends at once."""
     porch.close()
@@ -51,6 +57,6 @@ def serve(
     # uvicorn raises the signal again once all is closed; SIGTERM would then end us before the worker ends.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with contextlib.suppress(KeyboardInterrupt):
-        Server(configure(app), stopping).run(sockets=[listener])
+        Server(configure(app, proxies), stopping).run(sockets=[listener])
     for number in (signal.SIGTERM, signal.SIGINT):  # the queue is on disk: nothing is lost by it
         signal.signal(number, lambda *_: os._exit(1))

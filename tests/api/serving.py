@@ -50,7 +50,7 @@ def make_model(folder: Path, **unet: Any) -> None:
 @contextmanager
 def served(app: ASGIApp, settings: Settings) -> Iterator[str]:
     """The address at which `app` answers."""
-    server = uvicorn.Server(configure(app))
+    server = uvicorn.Server(configure(app, settings.trusted_proxies))
     with taken(settings) as listener:
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
         thread.start()

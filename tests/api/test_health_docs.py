@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -60,14 +61,27 @@ def test_metrics_are_figures_without_words_of_users(client: httpx.Client, finish
 
 
 def test_metrics_are_for_this_machine_alone(studio: Studio) -> None:
-    import asyncio
-
     async def ask(client: str) -> int:
         transport = httpx.ASGITransport(web(studio), client=(client, 1))
         async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as http:
             return (await http.get("/metrics")).status_code
 
     assert [asyncio.run(ask(client)) for client in ("127.0.0.1", "::1", "192.168.0.7")] == [200, 200, 403]
+
+
+def test_metrics_are_given_to_a_scraper_with_a_key(tmp_path: Path) -> None:
+    make_model(tmp_path / "models" / "pocket")
+    with closing(Studio.open(Settings(home=tmp_path), FakeExecutor())) as studio:
+        studio.accounts.add_user("anna", "correct horse battery")
+        key = studio.accounts.add_key("scraper", ["read"])[1]
+
+        async def ask(headers: dict[str, str]) -> int:
+            transport = httpx.ASGITransport(web(studio), client=("192.168.0.7", 1))
+            async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as http:
+                return (await http.get("/metrics", headers=headers)).status_code
+
+        keyed = {"authorization": f"Bearer {key}"}
+        assert [asyncio.run(ask(headers)) for headers in ({}, keyed)] == [401, 200]
 
 
 def test_every_choice_can_be_listed(client: httpx.Client) -> None:

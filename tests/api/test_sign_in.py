@@ -193,6 +193,26 @@ def test_the_sixth_wrong_try_waits(
         refused(client.post("/login", json={"name": "anna"}), 429, "too_many_attempts")
 
 
+@pytest.mark.parametrize(
+    ("proxies", "statuses"), [((), [401, 429, 429]), (("127.0.0.0/8",), [401, 429, 401])]
+)
+def test_behind_a_trusted_proxy_tries_count_for_the_client(
+    house: Studio, monkeypatch: pytest.MonkeyPatch, proxies: tuple[str, ...], statuses: list[int]
+) -> None:
+    settings = house.settings.model_copy(update={"trusted_proxies": proxies})
+    monkeypatch.setattr(attempts, "PER_SOURCE", 1)
+    with served(web(house), settings) as address, httpx.Client(base_url=address) as client:
+        tries = [
+            # what a client writes into the header itself stands left of what the proxy adds
+            client.post(
+                "/login", data={"name": f"{source} {proxies}", "password": "wrong"},
+                headers={"x-forwarded-for": f"198.51.100.{n}, {source}"},
+            ).status_code
+            for n, source in enumerate(("203.0.113.7", "203.0.113.7", "203.0.113.8"))
+        ]  # fmt: skip
+    assert tries == statuses
+
+
 def test_a_key_may_what_its_scopes_say(stranger: httpx.Client, house: Studio) -> None:
     made = {
         scope: house.accounts.add_key(f"only {scope}", [scope], "anna")[1] for scope in ("read", "generate")
