@@ -28,6 +28,7 @@ from studio.jobs import Jobs
 from studio.jobs.queue import no_job
 from studio.jobs.receipts import Weights, receipt
 from studio.jobs.replay import Replay, compare, differences
+from studio.kits import Kits, Trade
 from studio.library import Database, Library
 from studio.library.library import no_picture
 from studio.library.marks import mark_of
@@ -38,6 +39,7 @@ from studio.people import may_see, only_of, speaker
 from studio.presets import Presets
 from studio.review.links import Chosen, LinkView, ShareRequest
 from studio.review.review import Review
+from studio.safety.keys import SigningKey, read_key
 from studio.safety.outgoing import MIMES, Outgoing
 from studio.safety.rules import read_rules
 from studio.sandbox import Sandbox
@@ -82,6 +84,9 @@ class Studio:
         executor: Executor,
     ) -> None:
         self.settings, self.models, self.presets = settings, models, presets
+        own, shipped = settings.presets_dirs
+        self.kits = Kits(presets, own, shipped, settings.home / "kits")
+        self.trade = Trade(self.kits, models, self.add_lora, self._signing_key)
         self.pulls = Pulls(models)
         self.library, self.executor = library, executor
         self.review = Review(settings, self._for_review)
@@ -503,6 +508,9 @@ class Studio:
         """
         self.sandbox.check_weights(file)
         return self.models.add_lora(file, name)
+
+    def _signing_key(self) -> SigningKey:
+        return read_key(self.settings.home / "keys", self.settings.organisation)
 
     def count_tokens(self, prompt: str, model: str | None = None) -> int:
         """Without start and end token, tags and comments; 75 fill a chunk."""

@@ -13,6 +13,7 @@ from studio.api import docs, errors, health, library, login, models, native, que
 from studio.api.a1111 import add_a1111
 from studio.api.campaigns import add_campaigns
 from studio.api.infotext import add_infotext
+from studio.api.kits import add_kits
 from studio.api.metrics import Counted, Metrics, add_metrics, remembered
 from studio.api.openai import add_openai
 from studio.api.page import Build, Page
@@ -89,6 +90,7 @@ def make_api(studio: Studio, place: Page, sign_in: SignIn, metrics: Metrics | No
     add_review(app, studio)
     add_campaigns(app, studio)
     add_training(app, studio, listeners)
+    add_kits(app, studio)
     add_palettes(app, studio)
     docs.add_docs(app)
     return app

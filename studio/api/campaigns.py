@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Callable, Iterator, Mapping
-from typing import IO, Annotated, Any
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any
 
 from fastapi import Depends, FastAPI, Query, Request, Response
 from fastapi.responses import StreamingResponse
@@ -14,6 +13,7 @@ from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
 
 from studio.api import campaign_views as shown
+from studio.api.archives import send_archive
 from studio.api.foreign import whole_schema
 from studio.api.routes import get_and_head
 from studio.api.views import PREFIX, refusals
@@ -249,23 +249,8 @@ def add_results(app: FastAPI, studio: Studio) -> None:
         summary="Pictures by channel with results and contact sheet; ?channel= for one of them",
     )  # fmt: skip
     def pictures(id: str, channel: Annotated[str, Query(max_length=200)] = "") -> Response:
-        file = tempfile.TemporaryFile(dir=studio.settings.home)  # noqa: SIM115 (sent after the return)
-        try:
-            campaigns.write_zip(id, file, channel)
-        except BaseException:
-            file.close()
-            raise
-        headers = {"content-disposition": f'attachment; filename="campaign-{id[:12]}.zip"'}
-        headers |= {"content-length": str(file.tell()), "cache-control": "no-store"}
-        return StreamingResponse(pieces(file), media_type="application/zip", headers=headers)
-
-
-def pieces(file: IO[bytes]) -> Iterator[bytes]:
-    """The file from its start; it is closed, and with that gone, once it was sent."""
-    with file:
-        file.seek(0)
-        while piece := file.read(PIECE):
-            yield piece
+        name = f"campaign-{id[:12]}.zip"
+        return send_archive(studio.settings.home, name, lambda file: campaigns.write_zip(id, file, channel))
 
 
 def saved(data: bytes, mime: str, name: str) -> Response:

@@ -58,6 +58,11 @@ OURS: tuple[tuple[Need, str, str], ...] = (
     ("read", "GET", "/api/v1/campaigns /api/v1/campaigns/{id} /api/v1/campaigns/{id}/rows"),
     ("read", "GET", "/api/v1/campaigns/{id}/pictures.zip"),
     ("read", "GET HEAD", "/api/v1/campaigns/{id}/results.csv /api/v1/campaigns/{id}/contact-sheet.png"),
+    # brands
+    ("read", "GET", "/api/v1/presets/{name}/source /api/v1/presets/{name}/kit"),
+    ("read", "GET", "/api/v1/presets/{name}/versions /api/v1/presets/{name}/versions/{number}"),
+    ("admin", "PUT DELETE", "/api/v1/presets/{name}"),
+    ("admin", "POST", "/api/v1/kits"),
     # training
     ("generate", "POST", "/api/v1/datasets /api/v1/trainings /api/v1/trainings/forecast"),
     ("generate", "POST", "/api/v1/trainings/{id}/pause /api/v1/trainings/{id}/resume"),

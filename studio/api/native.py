@@ -5,6 +5,8 @@ Thin: each route is one verb of `Studio`. A route that only waits for the disk i
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Annotated, Literal
 
 from fastapi import Depends, FastAPI, Header, Query, Request, Response
@@ -170,6 +172,12 @@ def add_images(app: FastAPI, studio: Studio) -> None:
 
 
 async def file_of(request: Request) -> bytes:
+    async with sent_file(request) as part:
+        return await part.read()
+
+
+@asynccontextmanager
+async def sent_file(request: Request) -> AsyncIterator[UploadFile]:
     """The form's `file`; the walls bound its size. What the sender calls it is not looked at."""
     try:
         async with request.form(max_files=1, max_fields=8) as form:
@@ -178,7 +186,7 @@ async def file_of(request: Request) -> bytes:
                 raise BadRequest(
                     "The form has no file.", field="file", hint="Send multipart with a part named file."
                 )
-            return await part.read()
+            yield part
     except HTTPException as error:  # the parser's own refusals: too many parts, broken boundaries
         raise BadRequest(
             "Not a readable form.", field="file", hint=str(error.detail), code="bad_form"

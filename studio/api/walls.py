@@ -39,7 +39,7 @@ WITH_FILES = {
     "/api/v1/datasets",
 }  # fmt: skip
 FRAME_BYTES = 64 * 2**10  # what multipart adds around a file
-WEIGHTS_BYTES = 2 * 2**30  # a LoRA dropped on the page
+WEIGHTS_BYTES = 2 * 2**30  # a LoRA dropped on the page, or inside a brand kit
 SLOW = 30.0  # seconds without a byte of a body that has begun
 MOST_RANGES = 8
 SAFE = {"GET", "HEAD", "OPTIONS"}
@@ -187,7 +187,7 @@ class Walls:
                 return self.upload_bytes
             if path == "/v1/images/edits":  # a picture and its mask
                 return 2 * self.upload_bytes
-            if path.endswith("/gradio_api/upload"):
+            if path == "/api/v1/kits" or path.endswith("/gradio_api/upload"):
                 return WEIGHTS_BYTES
         raise UnsupportedMedia(
             "A body must be JSON here, or a form with a file where files are taken.",

@@ -11,6 +11,7 @@ from studio.cli.campaign import campaign
 from studio.cli.doctor import doctor
 from studio.cli.generate import generate
 from studio.cli.keys import keys
+from studio.cli.kits import kits
 from studio.cli.loras import loras
 from studio.cli.models import models
 from studio.cli.presets import presets
@@ -23,7 +24,7 @@ from studio.cli.verify import verify
 from studio.errors import StudioError
 
 VERBS = (serve, generate, replay, campaign, train, presets, doctor, verify)
-GROUPS = {"models": models, "loras": loras, "users": users, "keys": keys, "review": review}
+GROUPS = {"models": models, "loras": loras, "kits": kits, "users": users, "keys": keys, "review": review}
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None,

@@ -14,12 +14,13 @@ from studio.errors import StudioError
 from studio.presets import Preset
 from studio.schema import GenerationRequest
 from studio.studio import Studio
-from studio.ui import campaign, canny, create, library, loras, review, schedulers, stage, system
+from studio.ui import brands, campaign, canny, create, library, loras, review, schedulers, stage, system
 from studio.ui.create import Desk
 from studio.ui.endpoints import add_endpoints
 from studio.ui.form import COUNTS, Page, asked_by, default_model, examples, sizes
 from studio.ui.html import Markup, element
 from studio.ui.parts import ASSETS, script
+from studio.ui.presets import first_preset, presets, titled
 from studio.ui.run import AT_ONCE, QUIET, Updates
 from studio.ui.speaking import wire_speaker
 from studio.ui.text import LANGUAGES, Text
@@ -43,6 +44,7 @@ TABS = (
     TabRow("canny", canny.build, canny.wire),
     TabRow("schedulers", schedulers.build, schedulers.wire),
     TabRow("loras", loras.build, loras.wire),
+    TabRow("brands", brands.build, brands.wire),
     TabRow("campaign", campaign.build, campaign.wire),
     TabRow("library", library.build, library.wire),
     TabRow("review", review.build, review.wire),
@@ -134,20 +136,6 @@ def switches(t: Text) -> Markup:
     leave = element("button", t("sign_out"), type="submit")
     sign_out = element("form", leave, method="post", action="/logout", data_sign_out=True, hidden=True)
     return element("div", *links, theme_button, sign_out, class_="switches")
-
-
-def presets(studio: Studio, language: str) -> list[tuple[str, str]]:
-    named = [(titled(preset, language), preset.name) for preset in studio.presets.list()]
-    return [*named, (Text(language)("no_preset"), "")]
-
-
-def titled(preset: Preset, language: str) -> str:
-    return str(preset.title.get(language) or preset.title.get("en") or preset.name)
-
-
-def first_preset(studio: Studio) -> str:
-    names = [preset.name for preset in studio.presets.list()]
-    return "plain" if "plain" in names else ""
 
 
 def wire_preset(blocks: Any, page: Page) -> None:

@@ -15,7 +15,8 @@ def test_a_chinese_browser_gets_chinese_and_may_change(visit: Visit) -> None:
     page = visit(locale="zh-CN")
     page.wait_for_url("**/zh/")
     tabs = page.get_by_role("tab").all_inner_texts()
-    assert tabs == ["创作", "线稿控制", "采样器对比", "LoRA 风格", "批量活动", "作品库", "客户审阅", "系统"]
+    wanted = ["创作", "线稿控制", "采样器对比", "LoRA 风格", "品牌", "批量活动", "作品库", "客户审阅", "系统"]
+    assert tabs == wanted
     expect(page.locator("#create-generate")).to_have_text("生成")
     assert page.evaluate("document.documentElement.lang") == "zh-CN"
     page.click("[data-language=en]")
