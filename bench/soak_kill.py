@@ -172,30 +172,41 @@ def audit(home: Path, clients: list[Client]) -> Counter[str]:
     wrong: Counter[str] = Counter(dict.fromkeys(kinds, 0))
     with closing(sqlite3.connect(home / "studio.db")) as database:
         wrong["corrupt"] = int(database.execute("PRAGMA integrity_check").fetchone()[0] != "ok")
-        jobs = {row[0]: row[1:] for row in database.execute("SELECT id, state, request FROM jobs")}
+        asked = "SELECT id, state, request, attempts, error FROM jobs"
+        jobs = {row[0]: row[1:] for row in database.execute(asked)}
         images = database.execute('SELECT id, job, "index", format, seed FROM images').fetchall()
-    prompts = Counter(json.loads(request)["prompt"] for _, request in jobs.values())
+    prompts = Counter(json.loads(row[1])["prompt"] for row in jobs.values())
     indexes: dict[str, list[int]] = {}
     for _, job, index, _, _ in images:
         indexes.setdefault(job, []).append(index)
+    met_twice = 0
     for client in clients:
         wrong["lost"] += sum(id not in jobs for id in client.acknowledged.values())
         wrong["doubled"] += sum(prompts[key] > 1 for key in client.sent)
         for id in client.acknowledged.values():
-            wrong["unfinished"] += id in jobs and jobs[id][0] != "completed"
-            wrong["doubled"] += id in jobs and sorted(indexes.get(id, [])) != list(range(client.count))
+            made, whole_job = sorted(indexes.get(id, [])), list(range(client.count))
+            wrong["doubled"] += len(made) != len(set(made))
+            if id in jobs and not (jobs[id][0] == "completed" and made == whole_job):
+                gave_up = ended_by_two_kills(*jobs[id])
+                met_twice += gave_up
+                wrong["unfinished"] += not gave_up
     files = {file.name for file in (home / "pictures").iterdir()}
     wrong["leftovers"] += len(files ^ {f"{row[0]}.{row[3]}" for row in images})
     for id, job, index, format, _ in images:
         if not whole(home / "pictures" / f"{id}.{format}"):
             wrong["half_written"] += 1
-        elif index == len(indexes[job]) - 1:  # the last of each job: it was made after every kill
-            request = jobs[job][1] if job in jobs else None
-            if request is not None:
-                wrong["wrong_pixels"] += not as_undisturbed(home, id, format, request, index)
+        elif job in jobs and index == len(indexes[job]) - 1:  # the last of each job: made after every kill
+            wrong["wrong_pixels"] += not as_undisturbed(home, id, format, jobs[job][1], index)
     acknowledged = sum(len(client.acknowledged) for client in clients)
-    print(f"  {acknowledged} acknowledged jobs, {len(images)} pictures: {dict(wrong)}", flush=True)
+    print(f"  {acknowledged} jobs acknowledged, {len(images)} pictures: {dict(wrong)}", flush=True)
+    if met_twice:
+        print(f"  {met_twice} jobs were running at two kills, and failed by that code", flush=True)
     return wrong
+
+
+def ended_by_two_kills(state: str, request: str, attempts: int, error: str | None) -> bool:
+    """A job has two attempts: one that runs during two kills fails, and says so."""
+    return (state, attempts) == ("failed", 2) and json.loads(error or "{}").get("code") == "worker_crashed"
 
 
 def whole(file: Path) -> bool:

@@ -22,6 +22,7 @@ from studio.settings import Settings
 log = logging.getLogger(__name__)
 
 STATUS_EVERY = 1.0  # s, while it works
+GENTLE = 5  # more of Unix's niceness than the web server's: on a CPU, steps take what answers leave
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,7 @@ def work(
     A signal may end it: it keeps nothing. `make`: another engine than the usual one.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C reaches the whole group; the parent decides
+    os.nice(GENTLE)
     threading.Thread(target=_leave_with_parent, name="parent", daemon=True).start()
     code = 0
     try:

@@ -47,11 +47,12 @@ PATIENCE = 3.0  # s that closing waits for runners, which look up at each event
 Stamp = Callable[[bytes, ResolvedRequest, int], bytes]  # PNG, request, seed -> file with its settings in it
 Inputs = Callable[[ResolvedRequest, Mapping[str, Any]], Mapping[str, bytes]]
 Receipt = Callable[[ResolvedRequest, Rendered], Mapping[str, Any]]
+Judge = Callable[[Rendered], Rendered]
 
 
 class Jobs:
     """`stamp` makes a rendered PNG the file that is kept; `inputs` fetches the pictures a request names, and
-    refuses a job whose weights are gone; `receipt` says what made a picture."""
+    refuses a job whose weights are gone; `receipt` says what made a picture; `judge` looks at what is in it."""
 
     def __init__(
         self,
@@ -62,9 +63,11 @@ class Jobs:
         stamp: Stamp,
         inputs: Inputs,
         receipt: Receipt = lambda request, picture: {},
+        judge: Judge = lambda picture: picture,
     ) -> None:
         self._settings, self._database, self._library = settings, database, library
         self._executor, self._stamp, self._inputs, self._receipt = executor, stamp, inputs, receipt
+        self._judge = judge
         me = secrets.token_hex(8)
         self.queue = Queue(database, me, settings.queue)
         self._alive: dict[str, Live] = {}
@@ -244,6 +247,7 @@ class Jobs:
 
     def _keep_picture(self, row: Row[Any], live: Live, request: ResolvedRequest, event: Rendered) -> bool:
         """False where this claim has lost the job: it was cancelled, or another one runs it."""
+        event = self._judge(event)
         data = self._stamp(event.data, request, event.seed)
         receipt = json.dumps(self._receipt(request, event))
         with live.changed:  # a cancel that was answered must not be followed by another picture
@@ -265,9 +269,7 @@ class Jobs:
         with live.changed:
             if not live.ended:
                 number = live.next_number()
-                done = self.queue.finish(
-                    row.id, state, number, seconds=seconds, error=error, fence=row.fence
-                )
+                done = self.queue.finish(row.id, state, number, seconds=seconds, error=error, fence=row.fence)
                 if done:
                     live.publish(event, number)
         self._forget()
@@ -305,16 +307,17 @@ class Jobs:
         if placed.fresh and row.state == "queued":
             self._live(row.id).publish(Queued(placed.ahead))
             self.call_runners(all=False)
+            return self._teller.waiting(row, placed.ahead)
         return self.get(row.id)
 
     def answered(self, cache_key: str, user: str) -> str | None:
         """A job whose pictures are what the same request would make, all of them still there."""
-        id = self.queue.answered(cache_key, user)
-        if id is None:
+        job = self.queue.answered(cache_key, user)
+        if job is None:
             return None
-        request, images = self.get(id).request, self._library.of_jobs([id])[id]
-        whole = len(images) == request.count
-        return id if whole and all(not row.trashed and row.file.is_file() for row in images) else None
+        images = self._library.of_jobs([job.id])[job.id]
+        whole = len(images) == json.loads(job.request)["count"]
+        return job.id if whole and all(not row.trashed and row.file.is_file() for row in images) else None
 
     def get(self, id: str) -> JobView:
         """Raises NotFound (`job_not_found`)."""
@@ -374,5 +377,3 @@ class Jobs:
         """Whether the whole queue waits. Running jobs go on; a restart does not forget it."""
         self.queue.pause(paused)
         self.call_runners()
-
-

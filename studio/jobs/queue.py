@@ -19,6 +19,7 @@ from studio.schema import ResolvedRequest, State
 LOCAL = "local"  # whose everything is where nobody signs in
 OPEN = ("queued", "running")
 ATTEMPTS = 2  # of a job whose worker died: one that kills every worker must not stop the queue
+FULL_FOR = 0.1  # s after the queue was full in which nobody looks whether it still is
 LEASE = 30.0  # s that a claim holds without a sign of life of its process
 SPARE = 60_000  # event numbers, a minute of the clock: rows learn of given ones only now and then
 KEY_LIFE = 24 * 3600.0  # s that an idempotency key is remembered
@@ -26,6 +27,8 @@ PAUSED = "paused"
 KEEPER = "keeper"
 
 MINE_FIRST = (jobs.c.priority.desc(), func.coalesce(jobs.c.place, jobs.c.number), jobs.c.number)
+
+TAKE_IN = insert(jobs).returning(jobs)
 
 
 @dataclass(frozen=True)
@@ -62,11 +65,15 @@ class Queue:
         self._database, self._me, self._most = database, me, most
         self.lives = False  # True once something renews the leases of this process
         self._turns: dict[str, float] = {}  # when each user last got a turn
+        self._full = (0.0, 0)  # until when the queue counts as full, and the jobs it held
 
     # --- in ---
 
     def put(self, order: Order) -> Placed:
         """Committed when it returns. Raises QueueFull, and Conflict for a key that came with another body."""
+        until, ahead = self._full
+        if time.monotonic() < until and order.key is None and order.source is None:
+            raise self._too_many(ahead)  # a flood of requests must not keep the database busy
         return self._database.commit(partial(self._put, order))
 
     def _put(self, order: Order, connection: Connection) -> Placed:
@@ -78,18 +85,17 @@ class Queue:
             "id": new_id(), "state": "queued", "owner": self._me, "created": now, "user": order.user,
             "request": order.request.model_dump_json(), "priority": order.priority,
             "lease": time.monotonic() + LEASE if self.lives else None, "snapshot": json.dumps(order.snapshot),
-            "cache_key": order.cache_key, "source": order.source,
+            "cache_key": order.cache_key if order.source is None else None, "source": order.source,
         }  # fmt: skip
         if order.source is None:
             ahead = self._room(connection)
         else:
             ended = {"state": "completed", "started": now, "ended": now, "last_event": int(now * 1000)}
             row |= ended
-        connection.execute(insert(jobs).values(row))
+        placed = connection.execute(TAKE_IN, row).one()
         if order.key is not None:
             mark = {"user": order.user, "key": order.key, "body": order.body, "job": row["id"]}
             connection.execute(insert(idempotency).values(mark | {"created": now}))
-        placed = connection.execute(select(jobs).where(jobs.c.id == row["id"])).one()
         return Placed(placed, ahead, fresh=True)
 
     def _known(self, order: Order, connection: Connection) -> Row[Any] | None:
@@ -114,11 +120,15 @@ class Queue:
         waiting = select(func.count()).select_from(jobs).where(jobs.c.state == "queued")
         ahead = connection.scalar(waiting) or 0
         if ahead >= self._most:
-            raise QueueFull(
-                f"{ahead} jobs are waiting; the queue holds {self._most}.",
-                hint=f"Try again in {QueueFull.retry_after} s.",
-            )
+            self._full = time.monotonic() + FULL_FOR, ahead
+            raise self._too_many(ahead)
         return ahead
+
+    def _too_many(self, ahead: int) -> QueueFull:
+        return QueueFull(
+            f"{ahead} jobs are waiting; the queue holds {self._most}.",
+            hint=f"Try again in {QueueFull.retry_after} s.",
+        )
 
     # --- out ---
 
@@ -306,13 +316,13 @@ class Queue:
         with self._database.read() as connection:
             return {state: int(count) for state, count in connection.execute(query)}
 
-    def answered(self, cache_key: str, user: str) -> str | None:
+    def answered(self, cache_key: str, user: str) -> Row[Any] | None:
         """The newest job of `user` that did the same."""
         same = (jobs.c.cache_key == cache_key) & (jobs.c.user == user)
         done = same & (jobs.c.state == "completed") & jobs.c.source.is_(None)
-        query = select(jobs.c.id).where(done).order_by(jobs.c.number.desc()).limit(1)
+        query = select(jobs).where(done).order_by(jobs.c.number.desc()).limit(1)
         with self._database.read() as connection:
-            return connection.scalar(query)
+            return connection.execute(query).first()
 
     def pace(self) -> float:
         """Mean seconds of the last twenty jobs that were done; 0 while there is none."""

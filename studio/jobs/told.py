@@ -28,6 +28,10 @@ class Teller:
         pace = self._queue.pace() if waiting else 0.0
         return [self._view(row, pictures[row.source or row.id], line.get(row.id), pace) for row in rows]
 
+    def waiting(self, row: Row[Any], ahead: int) -> JobView:
+        """A job that was just taken in. Its exact place would cost a look at the whole queue."""
+        return self._view(row, (), ahead, 0.0)
+
     def _view(
         self, row: Row[Any], pictures: tuple[ImageRow, ...], position: int | None, pace: float
     ) -> JobView:
