@@ -32,6 +32,7 @@ from studio.ui.run import AT_ONCE, QUIET, Updates, busy, buttons, cancel, idle, 
 from studio.ui.scene import Scene, watch
 from studio.ui.text import Text
 
+VARIANTS = 10  # what a client is shown to choose from, in one click
 VARY = 0.6  # denoising strength of a variation: the layout stays, the rest is new
 
 
@@ -113,9 +114,9 @@ class Desk:
         yield from self.run(data, lambda: self.form.read(data))
 
     def again(self, data: Mapping[Any, Any], event: gr.EventData) -> Iterator[Updates]:
-        """Vary and upscale: new runs made from a finished picture."""
+        """Vary, ten of it, and upscale: new runs made from a finished picture."""
         verb, id = event._data.get("act"), str(event._data.get("id", ""))
-        if verb not in {"vary", "upscale"}:
+        if verb not in {"vary", "variants", "upscale"}:
             yield {self.parts["view"]: gr.skip()}
             return
         yield from self.run(data, lambda: remade(self.studio.image(id), verb))
@@ -254,9 +255,9 @@ def size_of(page: Page, request: GenerationRequest) -> Any:
 
 
 def remade(image: ImageRow, verb: str) -> GenerationRequest:
-    """`vary`: the picture as a start with a new seed; `upscale`: the same picture at twice its pixels."""
-    asked = image.request.model_dump() | {"count": 1}
-    if verb == "vary":
+    """`vary`, `variants`: the picture as a start with new seeds; `upscale`: the same at twice its pixels."""
+    asked = image.request.model_dump() | {"count": VARIANTS if verb == "variants" else 1}
+    if verb != "upscale":
         asked |= {"init_image": image.id, "strength": VARY, "mask": None, "seed": None, "upscale": 1.0}
     else:
         asked |= {"seed": image.seed, "upscale": min(4.0, image.request.upscale * 2)}

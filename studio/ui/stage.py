@@ -123,6 +123,7 @@ def single(t: Text, image: ImageRow, settings: str, *, canny: bool) -> Markup:
     """One picture, large, with everything that can be done to it. `canny`: its model has that control."""
     acts = join(
         act(t("vary"), "vary", image.id),
+        act(t("variants"), "variants", image.id),
         act(t("upscale"), "upscale", image.id),
         act(t("to_canny"), "canny", image.id) if canny else None,
         act(t("reuse"), "reuse", image.id),

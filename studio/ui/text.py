@@ -106,6 +106,7 @@ WORDS: Mapping[str, tuple[str, str]] = {
     "seed_is": ("seed {seed}", "种子 {seed}"),
     "to_canny": ("Send to Canny", "送去线稿控制"),
     "vary": ("Vary", "变体"),
+    "variants": ("10 variants", "10 个变体"),
     "upscale": ("Upscale ×2", "放大 ×2"),
     "reuse": ("Reuse settings", "套用设置"),
     "copy": ("Copy settings", "复制设置"),

@@ -102,6 +102,19 @@ def test_vary_and_upscale_start_from_the_picture(visit: Visit, api: Api) -> None
     assert request["init_image"] == larger and request["upscale"] == 1.0
 
 
+def test_ten_variants_are_one_click(visit: Visit, api: Api) -> None:
+    page = visit()
+    first = generate(page)
+    page.click("#create-stage [data-act=variants]")
+    cells = page.locator("#create-stage [data-act=focus]")
+    expect(cells).to_have_count(10)
+    page.wait_for_selector("#create-generate", state="visible")
+    request = api.newest_job()["request"]
+    assert request["init_image"] == first and request["count"] == 10
+    cells.nth(9).click()
+    shown(page)
+
+
 def test_copy_reuse_and_send_to_canny(visit: Visit, api: Api) -> None:
     page = visit()
     image = api.image(generate(page, "a red cap on a white background"))
