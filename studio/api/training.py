@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import IO, Annotated, Any, Literal
 
 from fastapi import Depends, FastAPI, Header, Query, Request, Response
 from fastapi import Path as InPath
@@ -12,7 +13,7 @@ from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, Field
 from starlette.concurrency import run_in_threadpool
 
-from studio.api.native import file_of
+from studio.api.native import sent_file
 from studio.api.stream import Listeners, lines
 from studio.api.views import PREFIX, Fault, refusals
 from studio.errors import BadRequest, NotFound
@@ -168,18 +169,19 @@ def add_sets(app: FastAPI, studio: Studio) -> None:
         licence: Annotated[str, Query(max_length=200)] = "",
         model: Annotated[str | None, Query(max_length=200)] = None,
     ) -> dict[str, Any]:
-        data = await file_of(request)
-        return await run_in_threadpool(keep_zip, studio, data, name, licence, model)
+        async with sent_file(request) as part:
+            return await run_in_threadpool(keep_zip, studio, part.file, name, licence, model)
 
     @app.get(f"{PREFIX}/datasets/{{id}}", tags=["training"], responses=refusals(404), summary="A set")
     def show_set(id: str) -> dict[str, Any]:
         return summary(studio.trainings.dataset(id))
 
 
-def keep_zip(studio: Studio, data: bytes, name: str, licence: str, model: str | None) -> dict[str, Any]:
+def keep_zip(studio: Studio, data: IO[bytes], name: str, licence: str, model: str | None) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "pictures.zip"
-        file.write_bytes(data)
+        with file.open("wb") as copy:
+            shutil.copyfileobj(data, copy)
         return summary(studio.trainings.keep(file, name, model, licence=licence))
 
 

@@ -36,10 +36,10 @@ FORMS = {"/login", "/logout"}  # plain HTML; every other body is JSON or a file
 FORM_BYTES = 4096
 WITH_FILES = {
     "/api/v1/uploads", "/api/v1/verify", "/api/v1/infotext", "/api/v1/campaigns", "/api/v1/campaigns/preview",
-    "/api/v1/datasets",
 }  # fmt: skip
 FRAME_BYTES = 64 * 2**10  # what multipart adds around a file
 WEIGHTS_BYTES = 2 * 2**30  # a LoRA dropped on the page, or inside a brand kit
+SET_BYTES = 512 * 2**20  # 500 pictures to train on
 SLOW = 30.0  # seconds without a byte of a body that has begun
 MOST_RANGES = 8
 SAFE = {"GET", "HEAD", "OPTIONS"}
@@ -187,6 +187,8 @@ class Walls:
                 return self.upload_bytes
             if path == "/v1/images/edits":  # a picture and its mask
                 return 2 * self.upload_bytes
+            if path == "/api/v1/datasets":
+                return SET_BYTES
             if path == "/api/v1/kits" or path.endswith("/gradio_api/upload"):
                 return WEIGHTS_BYTES
         raise UnsupportedMedia(

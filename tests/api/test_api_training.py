@@ -43,6 +43,10 @@ def test_a_zip_becomes_a_set_and_says_what_was_found(client: httpx.Client, datas
     assert client.get("/api/v1/datasets/0123").status_code == 404
 
 
+def test_a_set_may_be_larger_than_a_picture(client: httpx.Client) -> None:
+    assert given(client, zipped(10, pad=bytes(24 * 2**20))).status_code == 201
+
+
 def test_a_training_is_foreseen_run_and_told(client: httpx.Client, dataset: dict[str, Any]) -> None:
     asked = {"name": "blocks", "dataset": dataset["id"], "epochs": 2, "trigger": "blocks style"}
     cost = client.post("/api/v1/trainings/forecast", json=asked).json()
