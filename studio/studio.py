@@ -91,14 +91,16 @@ class Studio:
         self.library, self.executor = library, executor
         self.review = Review(settings, self._for_review)
         self.rules = read_rules(settings.home / "rules.yaml", "this studio")
+        self._checks = Checks(settings.home / "protected", {"protected": self.rules.protected})
         self._database, self.accounts, self.sandbox = database, Accounts(database), Sandbox()
+        models.vet = self.sandbox.check_weights
         self.weights = Weights(database, models)
         self.quotas = Quotas(settings, database)
         self.jobs = Jobs(
             settings, database, library, executor, self._stamp, self._inputs, self._receipt
         )
         self.palettes = Palettes(library)
-        self.trainings = Trainings(settings.home, models, executor)
+        self.trainings = Trainings(settings.home, models, executor, self.sandbox.clean)
         self.campaigns = Campaigns(
             settings.home, database, library, self.resolve, self._give, self.jobs.get, self.jobs.cancel,
             ahead=AHEAD * settings.rows,
@@ -506,7 +508,6 @@ class Studio:
         """Takes in a LoRA that somebody sent, read elsewhere first. Raises what `Models.add_lora` does, and
         BadRequest (`non_finite`, `file_too_costly`).
         """
-        self.sandbox.check_weights(file)
         return self.models.add_lora(file, name)
 
     def _signing_key(self) -> SigningKey:

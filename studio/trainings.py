@@ -20,7 +20,7 @@ from studio.models import Models
 from studio.people import may_see, speaker
 from studio.schema import Cancelled, Done, Event, Failed, Learned, Queued
 from studio.training import runs
-from studio.training.dataset import Dataset, keep_dataset, list_datasets, load_dataset
+from studio.training.dataset import Clean, Dataset, keep_dataset, list_datasets, load_dataset
 from studio.training.plan import Places, Plan, begin, check_name, plan
 from studio.training.request import Training, TrainRequest
 from studio.training.runs import Run
@@ -60,8 +60,9 @@ class RunView:
 
 
 class Trainings:
-    def __init__(self, home: Path, models: Models, executor: Executor) -> None:
+    def __init__(self, home: Path, models: Models, executor: Executor, clean: Clean) -> None:
         self._places, self._models, self._executor = Places(home), models, executor
+        self._clean = clean  # reads a picture of a stranger's, elsewhere
         self._wake = threading.Condition()
         self._alive: dict[str, Live] = {}
         self._progress: dict[str, Learned] = {}
@@ -92,7 +93,9 @@ class Trainings:
         """A folder or ZIP of pictures as a set. Raises what `keep_dataset` does."""
         row = self._models.get(model if model is not None else self._models.default())
         user = speaker.get().name
-        return keep_dataset(source, self._places.datasets, name=name, size=row.size, user=user, **judging)
+        return keep_dataset(
+            source, self._places.datasets, self._clean, name=name, size=row.size, user=user, **judging
+        )
 
     def dataset(self, id: str) -> Dataset:
         """Raises NotFound (`dataset_not_found`), also for one of somebody else's."""

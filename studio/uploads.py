@@ -7,10 +7,10 @@ import struct
 import warnings
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps
 
 from studio.errors import BadRequest, TooLarge, UnsupportedImage
 from studio.schema import Format
@@ -23,12 +23,16 @@ MODES = {"1": "L", "I;16": "L", "I": "L", "P": "RGB", "CMYK": "RGB", "YCbCr": "R
 
 @dataclass(frozen=True)
 class Upload:
-    """`data`: encoded anew, upright, nothing in it but pixels. `width`, `height` in px."""
+    """`data`: encoded anew, upright, nothing in it but pixels. `width`, `height` in px.
+
+    `turned`: the camera lay on its side; its EXIF note said so.
+    """
 
     data: bytes
     format: Format
     width: int
     height: int
+    turned: bool = False
 
 
 @dataclass(frozen=True)
@@ -143,6 +147,7 @@ def decode(judged: Judged) -> Upload:
     """
     try:
         judged.picture.load()
+        turned = judged.picture.getexif().get(ExifTags.Base.Orientation, 1) not in (0, 1)
         upright = ImageOps.exif_transpose(judged.picture)
         mode = "RGBA" if upright.has_transparency_data else MODES.get(upright.mode, upright.mode)
         plain = _eight_bit(upright).convert(mode)
@@ -150,7 +155,7 @@ def decode(judged: Judged) -> Upload:
         raise
     except Exception:  # decoders raise whatever a damaged file leads them to
         raise _damaged(judged.kind) from None
-    return _encode(plain, "jpeg" if judged.kind == "JPEG" else "png")
+    return replace(_encode(plain, "jpeg" if judged.kind == "JPEG" else "png"), turned=turned)
 
 
 def _damaged(kind: str) -> UnsupportedImage:

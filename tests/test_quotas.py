@@ -15,6 +15,7 @@ from safetensors.numpy import save_file
 
 from studio.errors import BadRequest, StudioError
 from studio.library.quotas import QuotaReached, StorageQuota
+from studio.models import Models
 from studio.people import Person, speaking
 from studio.schema import GenerationRequest
 from studio.settings import Settings
@@ -112,4 +113,4 @@ def test_a_lora_that_somebody_sent_is_read_elsewhere_first(opened: Open, tmp_pat
         studio.add_lora(tmp_path / "bad.safetensors")
     assert caught.value.code == "non_finite"
     assert "bad" not in [row.name for row in studio.models.loras()]
-    studio.models.add_lora(tmp_path / "bad.safetensors")  # the check is what kept it out
+    Models(studio.settings).add_lora(tmp_path / "bad.safetensors")  # the check is what kept it out

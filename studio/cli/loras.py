@@ -6,6 +6,7 @@ from pathlib import Path
 
 import typer
 
+from studio.cli.models import taking_in
 from studio.cli.rows import Json, Name, pick, show_rows
 
 LORA_COLUMNS = ("name", "title", "base", "rank", "alpha", "trigger", "bytes", "problem")
@@ -33,8 +34,6 @@ def print_loras(as_json: Json = False) -> None:
 @loras.command("add")
 def add_lora(file: Path, name: Name = None, as_json: Json = False) -> None:
     """Take in a LoRA: a .safetensors file."""
-    from studio.models import Models
-    from studio.settings import read_settings
-
-    row = Models(read_settings()).add_lora(file, name)
+    with taking_in() as models:
+        row = models.add_lora(file, name)
     show_rows([pick(row, "name", "base", "rank", "trigger")], as_json, ("name", "base", "rank", "trigger"))

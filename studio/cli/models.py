@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -53,7 +55,9 @@ def add_model(source: str, name: Name = None, as_json: Json = False) -> None:
     if not path.exists() and ASKED.fullmatch(source):
         pull_model(source, name, as_json)
         return
-    show_rows([pick(installed().add_model(path, name), *ADDED)], as_json, SHOWN)
+    with taking_in() as found:
+        row = found.add_model(path, name)
+    show_rows([pick(row, *ADDED)], as_json, SHOWN)
 
 
 @models.command("pull")
@@ -65,16 +69,18 @@ def pull_model(id: str, name: Name = None, as_json: Json = False) -> None:
     from studio.models.hub import Hub
     from studio.models.pulls import name_of, pull
 
-    found, hub = installed(), Hub.from_environment()
+    hub = Hub.from_environment()
     plan = hub.plan(id)
-    wanted = found.check_free(name or name_of(plan))
-    try:
-        for done in pull(found, hub, plan, wanted):
-            show_share(done, plan.size)
-    except KeyboardInterrupt:
-        typer.echo("\nStopped; the same command goes on from here.", err=True)
-        raise SystemExit(130) from None
-    show_rows([pick(found.get(wanted), *ADDED)], as_json, SHOWN)
+    with taking_in() as found:
+        wanted = found.check_free(name or name_of(plan))
+        try:
+            for done in pull(found, hub, plan, wanted):
+                show_share(done, plan.size)
+        except KeyboardInterrupt:
+            typer.echo("\nStopped; the same command goes on from here.", err=True)
+            raise SystemExit(130) from None
+        row = found.get(wanted)
+    show_rows([pick(row, *ADDED)], as_json, SHOWN)
 
 
 @models.command("remove")
@@ -108,6 +114,17 @@ def check_models(name: str | None = typer.Argument(None), as_json: Json = False)
         typer.echo(f"{other}: {problem.message} {problem.hint}", err=True)
     if problems or any(row["state"] == "changed" for row in rows):
         raise SystemExit(1)
+
+
+@contextmanager
+def taking_in() -> Iterator[Models]:
+    """New weights are read by a process that may little, before this one does."""
+    from studio.models import Models
+    from studio.sandbox import Sandbox
+    from studio.settings import read_settings
+
+    with closing(Sandbox()) as sandbox:
+        yield Models(read_settings(), sandbox.check_weights)
 
 
 def installed() -> Models:

@@ -99,11 +99,10 @@ def train(
     begin_new(data, asked, {"licence": licence, "hold_out": hold_out, "kept_anyway": keep or ()}, check, say)
 
 
-def begin_new(
-    data: Path, asked: dict[str, Any], judging: dict[str, Any], check: bool, say: Speaker
-) -> None:
+def begin_new(data: Path, asked: dict[str, Any], judging: dict[str, Any], check: bool, say: Speaker) -> None:
     """Reads the pictures, tells what was found and what it will take; then trains, unless only asked."""
     from studio.models import Models
+    from studio.sandbox import Sandbox
     from studio.schema import parse
     from studio.settings import read_settings
     from studio.training.dataset import keep_dataset, summary
@@ -117,9 +116,9 @@ def begin_new(
     places = Places(settings.home)
     if not check:
         check_name(models, asked["name"])
-    dataset = keep_dataset(
-        data, places.datasets, name=asked["name"], size=asked["size"] or row.size, **judging
-    )
+    with closing(Sandbox()) as sandbox:
+        size = asked["size"] or row.size
+        dataset = keep_dataset(data, places.datasets, sandbox.clean, name=asked["name"], size=size, **judging)
     request = parse(TrainRequest, given(asked) | {"dataset": dataset.id})
     made = plan(request, models, places, row.name)
     say.dataset(dataset, summary(dataset))

@@ -17,10 +17,10 @@ from studio.catalog import FAMILIES
 from studio.errors import BadRequest, Conflict, NotFound, StudioError, WrongBase
 from studio.models.checkpoint import FILE as CHECKPOINT
 from studio.models.checkpoint import NOTES, read_checkpoint, write_folder, write_notes
-from studio.models.folders import INDEX, PARTS, ModelRow, read_config, read_folder, recorded
+from studio.models.folders import INDEX, PARTS, ModelRow, read_config, read_folder, recorded, weights_of
+from studio.models.forecast import SIZES, Policy, Run, Shapes
 from studio.models.hashes import Hashes
 from studio.models.lora_files import LoraRow, read_lora
-from studio.models.needs import needs
 from studio.models.tokens import count, load_tokenizer
 from studio.prompt import parse
 from studio.safetensors_header import read_header
@@ -32,13 +32,18 @@ KEPT_SUFFIXES = (".json", ".txt", ".safetensors")  # of a model folder; all else
 
 ModelRows = list[ModelRow]
 LoraRows = list[LoraRow]
+Vet = Callable[[Path, bool], None]  # raises what is wrong with a weights file; True: with its numbers too
 T = TypeVar("T")
 
 
 class Models:
-    """`list` and `loras` look at the folders each time; a header is read again when its file changed."""
+    """`list` and `loras` look at the folders each time; a header is read again when its file changed.
 
-    def __init__(self, settings: Settings) -> None:
+    `vet` is asked before anything else reads weights that are added: a process that may little.
+    """
+
+    def __init__(self, settings: Settings, vet: Vet = lambda file, numbers: None) -> None:
+        self.vet = vet
         self.settings = settings
         self.hashes = Hashes(settings.home / "hashes.json")
         self._seen: dict[tuple[Any, ...], Any] = {}
@@ -104,6 +109,7 @@ class Models:
 
     def add_lora(self, file: Path, name: str | None = None) -> LoraRow:
         """Copies a file in. Raises UnsafeFormat, BadRequest, or Conflict where another LoRA has the name."""
+        self.vet(file, True)
         read_header(file)
         name = _checked_name(name if name is not None else file.stem)
         row = read_lora(file, name)
@@ -143,6 +149,7 @@ class Models:
         self, file: Path, name: str | None, notes: Mapping[str, Any] | None = None
     ) -> ModelRow:
         name = _checked_name(name if name is not None else file.stem)
+        self.vet(file, False)
         found = read_checkpoint(file, f"{file.stem} {name}")
         with self._place(name) as rough:
             kept = {"source": file.name, **(notes or {})}
@@ -153,6 +160,8 @@ class Models:
 
     def _add_folder(self, path: Path, name: str | None, notes: Mapping[str, Any] | None = None) -> ModelRow:
         name = _checked_name(name if name is not None else path.resolve().name)
+        for file in weights_of(path):
+            self.vet(file, False)
         row = read_folder(path, name, builtin=False)
         kept = [path / INDEX, path / CHECKPOINT]
         with self._place(name) as rough:

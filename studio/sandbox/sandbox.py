@@ -59,12 +59,13 @@ class Sandbox:
             if "judged" in said:
                 with self._room:
                     said, kept = self._ask(line, {"go": True})
-        return Upload(kept, said["format"], int(said["width"]), int(said["height"]))
+        width, height = int(said["width"]), int(said["height"])
+        return Upload(kept, said["format"], width, height, bool(said["turned"]))
 
-    def check_weights(self, file: Path) -> None:
-        """Raises what `read_header` and `check_tensors` do, and BadRequest (`file_too_costly`)."""
+    def check_weights(self, file: Path, numbers: bool = True) -> None:
+        """Raises what `read_header` does, for `numbers` `check_tensors`; BadRequest (`file_too_costly`)."""
         with self._room, self._line() as line:
-            self._ask(line, {"kind": "weights", "path": str(file.resolve())})
+            self._ask(line, {"kind": "weights", "path": str(file.resolve()), "numbers": numbers})
 
     def _ask(
         self, line: socket.socket, words: dict[str, Any], data: bytes = b""

@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from io import BytesIO
 from pathlib import Path
@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image
 
 from studio import uploads
-from studio.errors import BadRequest, NotFound, StudioError
+from studio.errors import BadRequest, NotFound, NotReady, StudioError
 from studio.training.archive import PICTURES, WORDS, Member, is_litter, members
 from studio.training.captions import Captions, read_captions, repeats_of
 from studio.training.looks import BLURRED, Fingerprint, Pixels, blur_effect, fingerprint
@@ -25,6 +25,7 @@ LEAST, MOST = 5, 500  # pictures of a set
 MOST_BYTES = 20 * 2**20  # of one picture
 MOST_PIXELS = 40_000_000
 LEFT_OUT = ("corrupt", "too_large", "too_small", "exact_duplicate", "near_duplicate", "blurred")
+Clean = Callable[[bytes, int, int], uploads.Upload]  # as uploads.clean
 JUDGED = 512  # px of the longer side at which sharpness is looked at, or the training size if that is less
 
 
@@ -87,6 +88,7 @@ class Dataset:
 def keep_dataset(
     source: Path,
     home: Path,
+    clean: Clean = uploads.clean,
     *,
     name: str,
     size: int,
@@ -98,13 +100,14 @@ def keep_dataset(
     """Reads, judges and keeps a folder or ZIP under `home`/<id>; what lay there under this id stays.
 
     `size`: the model's native side in px: pictures of less than half of it are too small. `hold_out`: share
-    of pictures kept back. `kept_anyway`: names of pictures to use whatever was found, save corrupt ones.
+    of pictures kept back. `clean`: uploads.clean, or what does the same in a process that may little.
+    `kept_anyway`: names of pictures to use whatever was found, save corrupt ones.
     Raises what `members` does, BadRequest (`too_few_pictures`, `too_many_pictures`).
     """
     rough = home / f".{os.getpid()}-{time.monotonic_ns()}.tmp"
     (rough / "pictures").mkdir(parents=True)
     try:
-        entries, captions, ignored = _read(source, rough / "pictures", size, set(kept_anyway))
+        entries, captions, ignored = _read(source, rough / "pictures", clean, size, set(kept_anyway))
         entries = split(entries, hold_out)
         _check_count(entries, ignored)
         found = Dataset(
@@ -157,7 +160,9 @@ def split(entries: Sequence[Entry], hold_out: float) -> list[Entry]:
     return [replace(entry, held_out=entry.used and entry.file in kept_back) for entry in entries]
 
 
-def _read(source: Path, pictures: Path, size: int, anyway: set[str]) -> tuple[list[Entry], Captions, int]:
+def _read(
+    source: Path, pictures: Path, clean: Clean, size: int, anyway: set[str]
+) -> tuple[list[Entry], Captions, int]:
     entries: list[Entry] = []
     texts: list[Member] = []
     seen: list[tuple[str, Fingerprint]] = []
@@ -170,20 +175,27 @@ def _read(source: Path, pictures: Path, size: int, anyway: set[str]) -> tuple[li
         else:
             if len(entries) == 2 * MOST:
                 raise _too_many(f"more than {2 * MOST}")
-            entries.append(_judge(member, pictures, size, seen, member.name in anyway))
+            entries.append(_judge(member, pictures, clean, size, seen, member.name in anyway))
     captions = read_captions(texts, [entry.name for entry in entries])
     return [_captioned(entry, captions) for entry in entries], captions, ignored
 
 
 def _judge(
-    member: Member, pictures: Path, size: int, seen: list[tuple[str, Fingerprint]], anyway: bool
+    member: Member,
+    pictures: Path,
+    clean: Clean,
+    size: int,
+    seen: list[tuple[str, Fingerprint]],
+    anyway: bool,
 ) -> Entry:
     """Keeps the picture upright and without its notes, whatever is found; corrupt ones are only named."""
     if member.data is None:
         return Entry(member.name, findings=("too_large",), detail=f"over {MOST_BYTES / 2**20:.0f} MB")
     try:
-        clean = uploads.clean(member.data, MOST_BYTES, MOST_PIXELS)
-        data = uploads.flat(clean.data)
+        upload = clean(member.data, MOST_BYTES, MOST_PIXELS)
+        data = uploads.flat(upload.data)
+    except NotReady:  # says nothing of the picture
+        raise
     except StudioError as error:
         return Entry(member.name, findings=("corrupt",), detail=error.message)
     pixels = np.asarray(Image.open(BytesIO(data)).convert("RGB"))
@@ -195,12 +207,12 @@ def _judge(
         "near_duplicate": bool(near),
         "too_small": min(pixels.shape[:2]) < size / 2,
         "blurred": _blurred(pixels, size),
-        "turned": _was_turned(member.data),
+        "turned": upload.turned,
     }
     findings = [name for name, true in found.items() if true and not (anyway and name in LEFT_OUT)]
     if not like:
         seen.append((member.name, look))
-    file = f"{look.exact[:32]}.{'png' if clean.format == 'png' else 'jpg'}"
+    file = f"{look.exact[:32]}.{'png' if upload.format == 'png' else 'jpg'}"
     (pictures / file).write_bytes(data)
     height, width, _ = pixels.shape
     return Entry(member.name, file, width, height, findings=tuple(findings), like=like or near)
@@ -214,14 +226,6 @@ def _blurred(pixels: Pixels, size: int) -> bool:
         (max(8, round(width * share)), max(8, round(height * share))), Image.Resampling.LANCZOS
     )
     return blur_effect(np.asarray(small)) > BLURRED
-
-
-def _was_turned(data: bytes) -> bool:
-    """Whether the camera lay on its side: the picture was turned by its EXIF note."""
-    try:
-        return int(Image.open(BytesIO(data)).getexif().get(0x0112, 1)) not in (0, 1)
-    except Exception:  # a note that cannot be read turns nothing
-        return False
 
 
 def _captioned(entry: Entry, captions: Captions) -> Entry:

@@ -10,6 +10,7 @@ import torch
 from school import asked
 
 import studio.executors.lessons  # noqa: F401  # before pytest looks through sys.modules, not meanwhile
+from studio import uploads
 from studio.errors import Conflict
 from studio.executors import InlineExecutor
 from studio.models import Models
@@ -106,7 +107,7 @@ def test_a_run_that_a_stopped_studio_left_goes_on(home: Path, studio: Studio) ->
     studio.close()
     settings = Settings(home=home, model="sd", device="cpu", executor="inline")
     executor = InlineExecutor(settings, Models(settings))
-    later = Trainings(home, Models(settings), executor)
+    later = Trainings(home, Models(settings), executor, uploads.clean)
     executor.start()
     later.start()
     try:
