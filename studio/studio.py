@@ -91,7 +91,6 @@ class Studio:
         self.library, self.executor = library, executor
         self.review = Review(settings, self._for_review)
         self.rules = read_rules(settings.home / "rules.yaml", "this studio")
-        self._checks = Checks(settings.home / "protected", {"protected": self.rules.protected})
         self._database, self.accounts, self.sandbox = database, Accounts(database), Sandbox()
         models.vet = self.sandbox.check_weights
         self.weights = Weights(database, models)

@@ -18,9 +18,9 @@ from studio.errors import BadRequest, Conflict, NotFound, StudioError, WrongBase
 from studio.models.checkpoint import FILE as CHECKPOINT
 from studio.models.checkpoint import NOTES, read_checkpoint, write_folder, write_notes
 from studio.models.folders import INDEX, PARTS, ModelRow, read_config, read_folder, recorded, weights_of
-from studio.models.forecast import SIZES, Policy, Run, Shapes
 from studio.models.hashes import Hashes
 from studio.models.lora_files import LoraRow, read_lora
+from studio.models.needs import needs
 from studio.models.tokens import count, load_tokenizer
 from studio.prompt import parse
 from studio.safetensors_header import read_header
