@@ -5,6 +5,7 @@ StudioError
 │   ├── InvalidJson (400)        the body is not JSON
 │   ├── UnsupportedImage         not a PNG, JPEG or WebP still, or too large
 │   ├── UnsafeFormat             weights that are not safetensors by content
+│   ├── DoesNotFit               more memory than the machine has, however it is run
 │   ├── WrongBase                a LoRA or ControlNet made for another model family
 │   └── PresetInvalid            a brand file with a mistake: names line and column
 ├── Forbidden (403)              another site's page, or a host name that is not ours
@@ -77,6 +78,10 @@ class UnsupportedImage(BadRequest):
 
 class UnsafeFormat(BadRequest):
     code = "unsafe_format"
+
+
+class DoesNotFit(BadRequest):
+    code = "does_not_fit"
 
 
 class WrongBase(BadRequest):

@@ -378,6 +378,8 @@ class WorkerStatus:
     `rows_per_tick`: mean UNet rows of the last steps. `backend`: this machine's; `backends`: what the next
     picture of each resident model is made with; `measured`: seconds of a step with each row tried.
     """
+    `process`: of `memory`, what is not models and runs. `paces`: "MODEL WxH" -> seconds of a UNet call and
+    its share of decoding, for one picture, as last seen.
 
     ready: bool
     device: str = ""
@@ -391,6 +393,8 @@ class WorkerStatus:
     measured: Mapping[str, float] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
 
+    process: int = 0
+    paces: Mapping[str, float] = field(default_factory=dict)
 
 @dataclass(frozen=True)
 class ImageRow:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -12,6 +13,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from studio.catalog import BACKENDS
 from studio.errors import BadRequest
 
+UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -126,6 +128,14 @@ class Settings(BaseSettings):
     @property
     def presets_dirs(self) -> tuple[Path, ...]:
         return (self.home / "presets", ROOT / "presets")
+
+
+def parse_bytes(text: str) -> int:
+    """'4GiB', '4G', '4 gb' or '4096' -> bytes. Raises BadRequest."""
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?)I?B?\s*", text.upper())
+    if match is None:
+        raise BadRequest(f"STUDIO_MEMORY: {text[:40]!r} is not a size.", hint="Write it as 4GiB or 800MiB.")
+    return int(float(match[1]) * UNITS[match[2]])
 
 
 def read_settings(**asked: Any) -> Settings:

@@ -21,7 +21,7 @@ from studio.accounts import Accounts
 from studio.brand.palette import PaletteScore
 from studio.campaigns import Campaigns
 from studio.catalog import CONTROLS, SCHEDULERS
-from studio.errors import BadRequest, EngineError, NotFound
+from studio.errors import BadRequest, DoesNotFit, EngineError, NotFound
 from studio.executors import Executor, make_executor
 from studio.infotext import Found
 from studio.jobs import Jobs
@@ -35,6 +35,7 @@ from studio.library.marks import mark_of
 from studio.library.quotas import Quotas
 from studio.models import LoraRow, ModelRow, Models, Pulls
 from studio.palettes import Palettes
+from studio.models.forecast import Forecast, Outlook, Policy, foresee, machine_memory
 from studio.people import may_see, only_of, speaker
 from studio.presets import Presets
 from studio.review.links import Chosen, LinkView, ShareRequest
@@ -255,6 +256,30 @@ class Studio:
     # --- jobs ---
 
     def submit(self, request: GenerationRequest, key: str | None = None) -> JobView:
+    def forecast(self, request: GenerationRequest | ResolvedRequest) -> Outlook:
+        """Memory and time of a run before it begins. Raises what `resolve` does."""
+        return self._outlook(self.resolve(request) if isinstance(request, GenerationRequest) else request)[0]
+
+    def _outlook(self, request: ResolvedRequest) -> tuple[Outlook, Forecast]:
+        worker, shapes = self.executor.status(), self.models.shapes(request.model)
+        there = (self.settings.memory_bytes or machine_memory()) if worker.device == "cpu" else 0
+        run = shapes.run(request)
+        found = foresee(shapes, run, self.settings.rows, worker, there)
+        pace = worker.paces.get(f"{request.model} {request.width}x{request.height}")
+        seconds = None if pace is None else pace * request.steps * request.count
+        fits = not there or found.peak <= there
+        rows, tight = min(run.rows, found.policy.rows), found.policy != Policy(self.settings.rows)
+        return Outlook(found.peak, there, fits, found.policy.name, tight, rows, seconds), found
+
+    def _check_memory(self, request: ResolvedRequest) -> None:
+        """Raises DoesNotFit for a run for which the machine is too small, whatever else leaves its memory."""
+        outlook, least = self._outlook(request)
+        if not outlook.fits:
+            shapes, worker = self.models.shapes(request.model), self.executor.status()
+            run = shapes.run(request)
+            said, hint = shapes.refusal(worker.dtype, run, least.policy, worker.process, outlook.there)
+            raise DoesNotFit(said, hint=hint, field="width")
+
         """On disk when it returns. Raises what `resolve` does, QueueFull, QuotaReached, DiskLow.
 
         `key`: the same key and request within a day gives the same job; with another request, Conflict.
@@ -264,6 +289,7 @@ class Studio:
         user = speaker.get().name
         snapshot = self.weights.snapshot(resolved)
         cache_key = source = None
+        self._check_memory(resolved)
         if request.seed is not None and request.seed != -1:
             pictures = self.library.hashes(_pictures_of(resolved))
             cache_key = self.weights.cache_key(resolved, snapshot, pictures)

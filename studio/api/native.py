@@ -22,6 +22,7 @@ from studio.api.stream import Listeners, lines
 from studio.api.views import PREFIX, refusals
 from studio.catalog import SCHEDULERS
 from studio.errors import BadRequest
+from studio.models.forecast import Outlook
 from studio.schema import GenerationRequest, parse_json
 from studio.studio import Studio
 
@@ -69,6 +70,13 @@ def add_jobs(app: FastAPI, studio: Studio, listeners: Listeners) -> None:
         job = studio.submit(request, check_key(idempotency_key))
         response.headers["location"] = f"{PREFIX}/jobs/{job.id}"
         return views.Accepted(id=job.id, state=job.state)
+
+    @app.post(
+        f"{PREFIX}/forecast", tags=["jobs"], openapi_extra=body, responses=refusals(404, 415, 422),
+        summary="Memory and time of a request; nothing is queued",
+    )  # fmt: skip
+    def forecast(request: Asked) -> Outlook:
+        return studio.forecast(request)
 
     @app.get(f"{PREFIX}/jobs", tags=["jobs"], responses=refusals(422), summary="Newest jobs first")
     def list_jobs(limit: Annotated[int, Query(ge=1, le=200)] = 50) -> list[views.JobDetail]:

@@ -8,12 +8,13 @@ from typing import Any
 
 import torch
 from accelerate import init_empty_weights
-from safetensors import safe_open
-from torch import Tensor
 
+from studio.engine.reading import places_of, read_weights
 from studio.models.checkpoint import FILE, read_checkpoint
-from studio.models.layout import Part, Source
+from studio.models.layout import Part
 from studio.safetensors_header import read_header
+
+CPU = torch.device("cpu")
 
 
 def part_of(folder: Path) -> Part | None:
@@ -36,21 +37,16 @@ def elements(folder: Path, part: Part) -> int:
     )
 
 
-def read_network(folder: Path, part: Part, kind: Any, dtype: torch.dtype) -> Any:
+def read_network(
+    folder: Path, part: Part, kind: Any, dtype: torch.dtype, device: torch.device = CPU, images: bool = False
+) -> Any:
     """`kind`: diffusers' or transformers' class. The config is the folder's, so that it can be changed there.
 
-    Raises RuntimeError when names or shapes are not those of the class.
+    `images`: see read_weights. Raises RuntimeError when names or shapes are not those of the class.
     """
     network = empty_network(folder, kind)
-    inner = "text_model." if hasattr(network, "text_model") else ""
-    with safe_open(folder.parent / FILE, framework="pt", device="cpu") as file:
-        state = {
-            name if name.startswith("text_projection") else f"{inner}{name}": _turned(
-                file.get_tensor(source.key), source
-            ).to(dtype)
-            for name, source in part.sources.items()
-        }
-    network.load_state_dict(state, strict=True, assign=True)
+    names = set(network.state_dict())
+    read_weights(network, places_of(folder.parent / FILE, part, names), dtype, device, images)
     return network
 
 
@@ -60,11 +56,3 @@ def empty_network(folder: Path, kind: Any) -> Any:
         if getattr(kind, "config_class", None) is not None:
             return kind(kind.config_class.from_pretrained(folder, local_files_only=True))
         return kind.from_config(kind.load_config(folder, local_files_only=True))
-
-
-def _turned(tensor: Tensor, source: Source) -> Tensor:
-    if source.third is not None:
-        return tensor.chunk(3)[source.third].clone()  # else it would keep the other two thirds alive
-    if source.flat:
-        return tensor[:, :, 0, 0]
-    return tensor.t().contiguous() if source.transposed else tensor

@@ -13,12 +13,13 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from studio.engine import memory
 from studio.engine.backends import Eager, Networks
 from studio.engine.latents import unscaled
-from studio.engine.memory import ran_out
 from studio.engine.sample import Sample
 from studio.engine.weights import ModelBundle
 from studio.errors import NumericalError, OutOfMemory
+from studio.models.forecast import TILES
 
 PLAIN = ("float32", "float16")  # what a CPU and a GPU do of themselves; others are told with the picture
 
@@ -43,29 +44,33 @@ class Decoder:
         self._device = device
         self._stream = torch.cuda.Stream(device) if cuda else None  # type: ignore[no-untyped-call]
 
-    def start(self, sample: Sample) -> Future[Finished]:
-        """Raises (from the future) NumericalError for NaN or infinite values, OutOfMemory."""
+    def start(self, sample: Sample, tile: int = 0) -> Future[Finished]:
+        """`tile`: latents a side of the pieces it is decoded in, 0 = whole.
+
+        Raises (from the future) NumericalError for NaN or infinite values, OutOfMemory.
+        """
         ready = torch.cuda.current_stream(self._device).record_event() if self._stream is not None else None
-        return self._pool.submit(self._run, sample, ready)
+        return self._pool.submit(self._run, sample, ready, tile)
 
     def close(self) -> None:
         self._pool.shutdown(wait=True, cancel_futures=True)
 
-    def _run(self, sample: Sample, ready: torch.cuda.Event | None) -> Finished:
+    def _run(self, sample: Sample, ready: torch.cuda.Event | None, tile: int) -> Finished:
         stream: AbstractContextManager[object] = nullcontext()
         if self._stream is not None and ready is not None:
             stream = torch.cuda.stream(self._stream)
             self._stream.wait_event(ready)
+        memory.trim()
         with stream, torch.inference_mode():
-            return finish(sample.latents, sample.bundle, sample.request.upscale, sample.networks)
+            return finish(sample.latents, sample.bundle, sample.request.upscale, sample.networks, tile)
 
 
 def finish(
-    latents: Tensor, bundle: ModelBundle, upscale: float, networks: Networks | None = None
+    latents: Tensor, bundle: ModelBundle, upscale: float, networks: Networks | None = None, tile: int = 0
 ) -> Finished:
     """`latents` (1, C, h, w). Decodes in tiles if memory runs out, in float32 if values are not finite.
 
-    `networks`: None = PyTorch's own of `bundle`.
+    `networks`: None = PyTorch's own of `bundle`. `tile`: see Decoder.start.
     """
     started = time.monotonic()
     if not latents.isfinite().all():
@@ -73,7 +78,7 @@ def finish(
             f"{int((~latents.isfinite()).sum())} of {latents.numel()} latents are not numbers after the run.",
             hint="Use another scheduler, less guidance or lower LoRA weights.",
         )
-    pixels, notes = _decoded(latents, bundle, networks or Eager(bundle))
+    pixels, notes = _decoded(latents, bundle, networks or Eager(bundle), tile)
     image = Image.fromarray(pixels.movedim(0, -1).numpy())
     if upscale > 1:
         size = (round(image.width * upscale), round(image.height * upscale))
@@ -84,15 +89,25 @@ def finish(
     return Finished(image.width, image.height, stream.getvalue(), time.monotonic() - started, notes)
 
 
-def _decoded(latents: Tensor, bundle: ModelBundle, networks: Networks) -> tuple[Tensor, tuple[str, ...]]:
+def _decoded(
+    latents: Tensor, bundle: ModelBundle, networks: Networks, tile: int
+) -> tuple[Tensor, tuple[str, ...]]:
     """uint8 (3, H, W) on the CPU."""
     notes: tuple[str, ...] = () if networks.name in PLAIN else (networks.name,)
+    side = max(latents.shape[-2:])
+    tiled = bool(tile) and tile < side
+    picture = None
     try:
-        picture = networks.decode(unscaled(latents, bundle.vae))[0]
+        if not tiled:
+            picture = networks.decode(unscaled(latents, bundle.vae))[0]
     except Exception as error:
-        if not ran_out(error):
+        if not memory.ran_out(error):
             raise
-        picture, notes = _in_tiles(latents, bundle), (*notes, "tiled_decode")
+    if picture is None:
+        picture, notes = (
+            _in_tiles(latents, bundle, tile if tiled else min(TILES[-1], side // 2)),
+            (*notes, "tiled_decode"),
+        )
     if not picture.isfinite().all() and not _exact(bundle, networks):
         picture, notes = _decode(latents, copy.deepcopy(bundle.vae).float()), (*notes, "float32_decode")
     if not picture.isfinite().all():
@@ -111,14 +126,15 @@ def _decode(latents: Tensor, vae: object) -> Tensor:
     return picture.float()
 
 
-def _in_tiles(latents: Tensor, bundle: ModelBundle) -> Tensor:
+def _in_tiles(latents: Tensor, bundle: ModelBundle, tile: int) -> Tensor:
     # A shallow copy shares the weights; tiling set on it does not touch what another thread encodes with.
     tiled = copy.copy(bundle.vae)
     tiled.enable_tiling()
+    tiled.tile_latent_min_size, tiled.tile_sample_min_size = tile, tile * bundle.factor
     try:
         return _decode(latents, tiled)
     except Exception as error:
-        if not ran_out(error):
+        if not memory.ran_out(error):
             raise
         height, width = (side * bundle.factor for side in latents.shape[-2:])
         raise OutOfMemory(

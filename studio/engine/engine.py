@@ -20,6 +20,7 @@ from studio.engine.conditions import Conditioner
 from studio.engine.decode import Decoder, Finished
 from studio.engine.denoise import Batch, advance, batch, step
 from studio.engine.job import Job
+from studio.engine.plan import Planner, together
 from studio.engine.residency import Residency
 from studio.engine.sample import Sample
 from studio.engine.turns import Key, next_group
@@ -44,6 +45,8 @@ log = logging.getLogger(__name__)
 
 PATIENCE = 20.0  # seconds a job waits for memory while later ones with a model that is there pass it
 
+PACES = 100  # models and sizes whose time is remembered
+
 
 class Engine:
     """`submit` and `cancel` may be called from any thread, all else from the one that calls `tick`."""
@@ -54,11 +57,12 @@ class Engine:
         self.choice = choose(settings, self.device)
         self.dtype = self.choice.dtype
         self._workshop = Workshop(settings, self.choice)
+        self.planner = Planner(settings, models, self.device, self.dtype)
         self._components = Components(models.hashes)
         self._residency = Residency(
             load=self._load,
             need=self._need,
-            budget=lambda resident: memory.budget(settings.memory, self.device, resident),
+            budget=self.planner.budget,
         )
         self._conditioner = Conditioner(models)
         self._decoder = Decoder(self.device)
@@ -69,6 +73,7 @@ class Engine:
         self._batch: Batch | None = None
         self._rows: dict[Key, int] = {}  # groups that ran out of memory: rows that fit
         self._ticks = 0
+        self._paces: dict[str, float] = {}
         self._recent: deque[int] = deque(maxlen=50)  # rows of the last ticks
         self._events: list[tuple[str, Event]] = []
 
@@ -78,13 +83,12 @@ class Engine:
             pass
 
     def _need(self, name: str) -> int:
-        return weights.bytes_needed(
-            self.models.get(name).folder, self.dtype, self.device, self._components
-        )
+        return weights.bytes_needed(self.models.get(name).folder, self.dtype, self.device, self._components)
 
     def _load(self, name: str) -> weights.ModelBundle:
         row = self.models.get(name)
         bundle = weights.load(row, self.device, self.dtype, self._components)
+        memory.trim()  # what reading left behind
         self._workshop.take(row, bundle)
         return bundle
 
@@ -105,7 +109,8 @@ class Engine:
             self._admit()
             for job in list(self._running.values()):
                 self._fill(job)
-            group = next_group(self._running.values(), self._rows, self.settings.rows)
+            apart = any(not job.policy.beside for job in self._running.values())
+            group = [] if apart and self._decoding else next_group(self._running.values(), self._rows)
             if group:
                 self._ticks += 1
                 self._recent.append(sum(sample.rows for sample in group))
@@ -131,6 +136,8 @@ class Engine:
             adapters=self._conditioner.adapters(bundles),
             rows_per_tick=sum(self._recent) / len(self._recent) if self._recent else 0.0,
             versions=memory.versions(),
+            process=self.planner.process,
+            paces=dict(self._paces),
         )
 
     def close(self) -> None:
@@ -155,11 +162,15 @@ class Engine:
     def _admit(self) -> None:
         for job in list(self._waiting):
             try:
-                if self._residency.must_wait(job.request.model):
+                forecasts = [other.forecast for other in self._running.values() if other.forecast]
+                work = together([*forecasts, self.planner.lowest(job.request)])
+                if self._residency.must_wait(job.request.model, work):
                     if job.waited() > PATIENCE:
                         return  # nobody passes it any more, so that the models in use come free
                     continue
-                job.bundle = job.leases.enter_context(self._residency.lease(job.request.model))
+                self.planner.check(job.request, self._residency.bytes)
+                job.bundle = job.leases.enter_context(self._residency.lease(job.request.model, work))
+                job.forecast = self.planner.choose(job.request, self._residency.room(), forecasts)
                 job.conditions = self._conditioner.prepare(
                     job.request, job.inputs, job.bundle, self._running.values()
                 )
@@ -175,7 +186,7 @@ class Engine:
 
     def _fill(self, job: Job) -> None:
         try:
-            job.fill(self.settings.rows)
+            job.fill()
         except Exception as error:
             self._end(job, Failed(_explained(error, self.device).as_dict()))
 
@@ -186,6 +197,8 @@ class Engine:
         self._running.pop(job.id, None)
         self._decoding = {future: pair for future, pair in self._decoding.items() if pair[0] is not job}
         job.leases.close()
+        if not self._running:
+            self._rows.clear()  # the next job has the memory to itself, and the bytes it would have had
         self._batch = None  # it holds samples, and they hold memory
         self._tell(job, event)
 
@@ -248,7 +261,7 @@ class Engine:
         job.served = self._ticks
         if sample.done:
             job.samples.remove(sample)
-            self._decoding[self._decoder.start(sample)] = (job, sample)
+            self._decoding[self._decoder.start(sample, job.policy.tile)] = (job, sample)
 
     def _fail(self, sample: Sample, error: Exception) -> None:
         """`sample` is lost; the other pictures of its job go on, and the job ends as failed after them."""
@@ -296,14 +309,28 @@ class Engine:
                 self._ended(job, _explained(error, self.device, sample))
                 continue
             seconds = sample.seconds + done.seconds
+            self._note_pace(sample, seconds)
             self._tell(
                 job,
                 Rendered(
-                    sample.index, sample.seed, done.width, done.height, done.png, seconds, done.notes,
+                    sample.index,
+                    sample.seed,
+                    done.width,
+                    done.height,
+                    done.png,
+                    seconds,
+                    done.notes,
                     sample.batch,
                 ),  # fmt: skip
             )
             self._ended(job)
+
+    def _note_pace(self, sample: Sample, seconds: float) -> None:
+        request = sample.request
+        if len(self._paces) > PACES:
+            self._paces.clear()
+        key = f"{request.model} {request.width}x{request.height}"
+        self._paces[key] = seconds / len(sample.times)
 
 
 def _explained(error: Exception, device: torch.device, sample: Sample | None = None) -> StudioError:

@@ -11,6 +11,7 @@ from studio.engine.backends import Networks
 from studio.engine.sample import Conditions, Sample, begin, performed_steps
 from studio.engine.weights import ModelBundle
 from studio.errors import StudioError
+from studio.models.forecast import Forecast, Policy
 from studio.schema import Progress, ResolvedRequest
 
 PREVIEW_EVERY = 0.5  # seconds: a person sees no more, and each costs a matmul and a JPEG
@@ -27,6 +28,7 @@ class Job:
     bundle: ModelBundle | None = None
     networks: Networks | None = None
     conditions: Conditions | None = None
+    forecast: Forecast | None = None  # from when it is admitted
     samples: list[Sample] = field(default_factory=list)
     begun: int = 0
     ended: int = 0  # pictures that came out or failed
@@ -38,13 +40,17 @@ class Job:
     previewed: float = 0.0
     error: StudioError | None = None  # of the first picture that failed
 
-    def fill(self, room: int) -> None:
-        """Begins pictures until `room` samples are in flight, not all of a long job at once."""
+    @property
+    def policy(self) -> Policy:
+        assert self.forecast is not None
+        return self.forecast.policy
+
+    def fill(self) -> None:
+        """Begins pictures until a call's samples are in flight, not all of a long job at once."""
+        room = self.policy.rows
         assert self.bundle is not None and self.conditions is not None
         while self.begun < self.request.count and len(self.samples) < room:
-            sample = begin(
-                self.id, self.begun, self.request, self.bundle, self.conditions, self.networks
-            )
+            sample = begin(self.id, self.begun, self.request, self.bundle, self.conditions, self.networks)
             self.samples.append(sample)
             self.begun += 1
             self.calls_each = len(sample.times)

@@ -33,11 +33,14 @@ class Residency:
         self._residents: OrderedDict[str, _Resident] = OrderedDict()  # least recently used first
 
     @contextmanager
-    def lease(self, name: str) -> Iterator[ModelBundle]:
-        """The model, in memory until the block ends. Raises OutOfMemory when it cannot be made to fit."""
+    def lease(self, name: str, work: int = 0) -> Iterator[ModelBundle]:
+        """The model, in memory until the block ends, with `work` bytes beside the models if that can be.
+
+        Raises OutOfMemory when the model cannot be made to fit.
+        """
+        self._make_room(name, work)
         resident = self._residents.get(name)
         if resident is None:
-            self._make_room(name)
             resident = self._residents[name] = _Resident(self._load(name))
         self._residents.move_to_end(name)
         resident.leases += 1
@@ -46,14 +49,20 @@ class Residency:
         finally:
             resident.leases -= 1
 
-    def must_wait(self, name: str) -> bool:
-        """True while `name` fits only after a lease of another model has ended."""
-        if name in self._residents or not any(resident.leases for resident in self._residents.values()):
+    def must_wait(self, name: str, work: int = 0) -> bool:
+        """True while `name` and `work` bytes fit only after a lease has ended."""
+        if not any(resident.leases for resident in self._residents.values()):
             return False
-        leased = _held(resident for resident in self._residents.values() if resident.leases)
-        if name not in self._needs:
+        own = self._residents.get(name)
+        leased = _held(one for one in self._residents.values() if one.leases or one is own)
+        if own is None and name not in self._needs:
             self._needs[name] = self._need(name)
-        return self._needs[name] > self._budget(self.bytes) - leased
+        need = self._needs[name] if own is None else 0
+        return need + work > self._budget(self.bytes) - leased
+
+    def room(self) -> int:
+        """Bytes that are left for runs."""
+        return self._budget(self.bytes) - self.bytes
 
     @property
     def bytes(self) -> int:
@@ -64,19 +73,21 @@ class Residency:
         """Least recently used first."""
         return tuple(resident.bundle for resident in self._residents.values())
 
-    def _make_room(self, name: str) -> None:
-        need, budget = self._need(name), self._budget(self.bytes)
+    def _make_room(self, name: str, work: int) -> None:
+        need = 0 if name in self._residents else self._need(name)
+        budget = self._budget(self.bytes)
         self._needs.pop(name, None)
         if need > budget:
             raise OutOfMemory(
-                f"{name} needs {need / GIB:.2f} GiB of memory; {budget / GIB:.2f} GiB is there.",
+                f"{name} needs {need / GIB:.2f} GiB of memory; {max(0, budget) / GIB:.2f} GiB is there.",
                 hint="Pick a smaller model, or raise STUDIO_MEMORY.",
             )
-        for other in [key for key, resident in self._residents.items() if not resident.leases]:
-            if self.bytes + need <= budget:
+        idle = [key for key, resident in self._residents.items() if not resident.leases and key != name]
+        for other in idle:
+            if self.bytes + need + work <= budget:
                 return
             del self._residents[other]
-            need = self._need(name)  # what it shared with the one that left has to be read now
+            need = 0 if name in self._residents else self._need(name)  # what they shared has to be read now
 
 
 def _held(residents: Iterable[_Resident]) -> int:

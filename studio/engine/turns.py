@@ -10,8 +10,10 @@ from studio.engine.sample import Sample
 Key = tuple[object, ...]
 
 
-def next_group(jobs: Iterable[Job], rows: Mapping[Key, int], most: int) -> list[Sample]:
-    """Samples for the coming tick: equal keys, at most `most` rows (rows[key] where that is less).
+def next_group(jobs: Iterable[Job], rows: Mapping[Key, int]) -> list[Sample]:
+    """Samples for the coming tick: equal keys, no more rows than each one's job may be in a call with.
+
+    `rows`: of a group that ran out of memory, the rows that fit.
 
     Which key: that of the job that has waited longest. Which samples: a first one of each job, longest wait
     first, then a second one of each, and so on; a job's earlier pictures before its later ones.
@@ -21,6 +23,7 @@ def next_group(jobs: Iterable[Job], rows: Mapping[Key, int], most: int) -> list[
         return []
     key = waiting[0].samples[0].key
     alike = [[sample for sample in job.samples if sample.key == key] for job in waiting]
+    most = min(job.policy.rows for job, samples in zip(waiting, alike, strict=True) if samples)
     return _within(_interleaved(alike), min(most, rows.get(key, most)))
 
 

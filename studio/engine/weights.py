@@ -21,6 +21,7 @@ from studio.engine import checkpoint, preview
 from studio.engine.components import Components, fill
 from studio.engine.lora import Bank
 from studio.engine.memory import ran_out
+from studio.engine.reading import places_in, read_weights
 from studio.errors import EngineError
 from studio.models.folders import weight_files
 from studio.safetensors_header import read_header
@@ -191,10 +192,7 @@ def load(
 
 
 def _network(folder: Path, device: torch.device, dtype: torch.dtype, components: Components | None) -> Any:
-    kind = NETWORKS[folder.name]
-    options: dict[str, Any] = {"use_safetensors": True, "local_files_only": True, "dtype": dtype}
-    if any(".fp16" in file.name for file in weight_files(folder)):
-        options["variant"] = "fp16"
+    kind, images = NETWORKS[folder.name], not folder.name.startswith("text")
     try:
         part = checkpoint.part_of(folder)
         shared = components.find(folder, dtype, device) if components else None
@@ -202,9 +200,9 @@ def _network(folder: Path, device: torch.device, dtype: torch.dtype, components:
             network = checkpoint.empty_network(folder, kind)
             fill(network, shared)
         elif part is not None:
-            network = checkpoint.read_network(folder, part, kind, dtype)
+            network = checkpoint.read_network(folder, part, kind, dtype, device, images)
         else:
-            network = kind.from_pretrained(folder, **options)
+            network = _read(folder, kind, dtype, device, images)
     except Exception as error:  # each library has its own; what a person can do about it is the same
         if ran_out(error):
             raise
@@ -213,12 +211,25 @@ def _network(folder: Path, device: torch.device, dtype: torch.dtype, components:
             hint="Add the model again.",
         ) from error
     network = network.eval().requires_grad_(False).to(device)
-    if not folder.name.startswith("text"):
-        # Convolutions take this layout as it is: VAE decode 0.80 of the time, UNet 0.95 (bench/LOG.md).
-        network = network.to(memory_format=torch.channels_last)
     if components:
         components.keep(folder, dtype, network)
     return network
+
+
+def _read(folder: Path, kind: Any, dtype: torch.dtype, device: torch.device, images: bool) -> Any:
+    """`images`: convolutions channels-last: VAE decode 0.80 of the time, UNet 0.95 (bench/LOG.md)."""
+    files = weight_files(folder)
+    network = checkpoint.empty_network(folder, kind)
+    places = places_in(files, set(network.state_dict())) if files else None
+    if places is not None:
+        read_weights(network, places, dtype, device, images)
+        return network
+    # Names of older days, which the libraries translate: at the price of a second copy while it is read.
+    options: dict[str, Any] = {"use_safetensors": True, "local_files_only": True, "dtype": dtype}
+    if any(".fp16" in file.name for file in files):
+        options["variant"] = "fp16"
+    network = kind.from_pretrained(folder, **options)
+    return network.to(memory_format=torch.channels_last) if images else network
 
 
 def _dtype_of(name: str, folder: Path, dtype: torch.dtype) -> torch.dtype:

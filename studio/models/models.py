@@ -18,9 +18,9 @@ from studio.errors import BadRequest, Conflict, NotFound, StudioError, WrongBase
 from studio.models.checkpoint import FILE as CHECKPOINT
 from studio.models.checkpoint import NOTES, read_checkpoint, write_folder, write_notes
 from studio.models.folders import INDEX, PARTS, ModelRow, read_config, read_folder, recorded, weights_of
+from studio.models.forecast import SIZES, Policy, Run, Shapes
 from studio.models.hashes import Hashes
 from studio.models.lora_files import LoraRow, read_lora
-from studio.models.needs import needs
 from studio.models.tokens import count, load_tokenizer
 from studio.prompt import parse
 from studio.safetensors_header import read_header
@@ -222,9 +222,14 @@ class Models:
 
     def needs(self, name: str, dtype: str) -> dict[int, int]:
         """Side of a square picture in px -> about how many bytes of memory it takes. Raises as `get`."""
-        row = self.get(name)
-        key = ("needs", row.folder, dtype, *_tree_stamp(row.folder))
-        return self._once(key, lambda: needs(row, dtype))
+        shapes, native = self.shapes(name), self.get(name).size
+        sides = sorted({*SIZES, native})
+        return {side: shapes.forecast(dtype, Run(side, side), Policy(2)).peak for side in sides}
+
+    def shapes(self, name: str) -> Shapes:
+        """What a forecast of memory is made from. Raises as `get`."""
+        folder = self.get(name).folder
+        return self._once(("shapes", folder, *_tree_stamp(folder)), lambda: Shapes(folder))
 
     def default(self) -> str:
         """The model of requests that name none: as STUDIO_MODEL says, else as chosen, else the built-in."""

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 from studio.errors import StudioError
 from studio.schema import GenerationRequest, ImageRow, parse, parse_json
-from studio.ui import stage
+from studio.ui import outlook, stage
 from studio.ui.form import (
     Form,
     Page,
@@ -46,6 +46,7 @@ def build(page: Page) -> dict[str, Any]:
             size = size_chips(page, "create")
             count = count_chips(page, "create")
             go, stop = buttons(t, "create")
+            foreseen = outlook.outlook(page, "create")
             with gr.Accordion(t("styles"), open=False, elem_id="create-styles"):
                 loras = lora_stack(page, "create", prompt)
             with gr.Accordion(t("settings"), open=False, elem_id="create-settings"):
@@ -72,6 +73,7 @@ def build(page: Page) -> dict[str, Any]:
     return {
         "form": form,
         "note": note,
+        "outlook": foreseen,
         "taken": taken,
         "drop": drop,
         "prompt": prompt,
@@ -88,6 +90,7 @@ def wire(page: Page) -> None:
     form, desk = parts["form"], Desk(page, parts)
     outputs = [*desk.shown(), page.kept]
     parts["go"].click(desk.generate, form.inputs(page.kept), outputs, **QUIET)
+    outlook.wire(page, form, parts["outlook"])
     parts["stop"].click(cancel(page.studio), parts["job"], None, **AT_ONCE)
     parts["view"].select(desk.again, form.inputs(page.kept), outputs, **QUIET)
     parts["drop"].input(desk.take, {parts["drop"]}, [*form.fields.values(), parts["taken"]], **AT_ONCE)
@@ -107,7 +110,7 @@ class Desk:
 
     def shown(self) -> list[Any]:
         """What a run changes."""
-        names = ("view", "strip", "go", "stop", "job")
+        names = ("view", "strip", "go", "stop", "job", "outlook")
         return [*(self.parts[name] for name in names), self.form.fields["seed"]]
 
     def generate(self, data: Mapping[Any, Any]) -> Iterator[Updates]:
@@ -142,6 +145,7 @@ class Desk:
         }
         if images:
             updates[self.form.fields["seed"]] = images[0].seed
+            updates[self.parts["outlook"]] = outlook.of(self.page, images[0])
         if scene.error is not None:
             updates[self.parts["view"]] = stage.problem(self.t, scene.error)
         elif images:

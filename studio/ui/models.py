@@ -11,12 +11,12 @@ import gradio as gr
 from studio.catalog import DISTILLED, FAMILIES
 from studio.errors import Forbidden, StudioError
 from studio.models import ModelRow, PullView
-from studio.models.needs import SIZES, family_needs
+from studio.models.forecast import SIZES, family_needs
 from studio.people import speaker
 from studio.ui import stage
 from studio.ui.form import Page, model_rows
 from studio.ui.html import Markup, element
-from studio.ui.parts import board
+from studio.ui.parts import board, gigabytes
 from studio.ui.run import AT_ONCE, QUIET, Updates
 from studio.ui.text import Text
 
@@ -245,7 +245,3 @@ def advice(page: Page) -> Markup:
         ),
         class_="guide",
     )
-
-
-def gigabytes(bytes: int) -> str:
-    return f"{bytes / 2**30:.1f} GiB" if bytes >= 2**30 else f"{bytes / 2**20:.0f} MiB"

@@ -10,6 +10,7 @@ from studio.schema import JobView, StudioStatus
 from studio.ui import models
 from studio.ui.form import Page
 from studio.ui.html import Markup, element
+from studio.ui.parts import gigabytes
 from studio.ui.run import AT_ONCE
 from studio.ui.text import Text
 
@@ -60,13 +61,9 @@ def facts(pairs: list[tuple[str, str]]) -> Markup:
     return element("dl", *rows)
 
 
-def size(bytes: int) -> str:
-    return f"{bytes / 2**30:.1f} GiB" if bytes >= 2**30 else f"{bytes / 2**20:.0f} MiB"
-
-
 def worker(t: Text, status: StudioStatus) -> Markup:
     at = status.worker
-    resident = ", ".join(f"{name} ({size(bytes)})" for name, bytes in at.resident)
+    resident = ", ".join(f"{name} ({gigabytes(bytes)})" for name, bytes in at.resident)
     return card(
         t("worker"),
         facts(
@@ -74,7 +71,7 @@ def worker(t: Text, status: StudioStatus) -> Markup:
                 (t("worker"), t("ready") if at.ready else t("starting")),
                 (t("device"), at.device),
                 (t("dtype"), at.dtype),
-                (t("memory"), size(at.memory)),
+                (t("memory"), gigabytes(at.memory)),
                 (t("resident"), resident or t("nothing")),
                 (t("adapters"), ", ".join(at.adapters) or t("nothing")),
                 (t("rows"), f"{at.rows_per_tick:.1f}"),

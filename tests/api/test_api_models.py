@@ -103,3 +103,14 @@ def test_a_default_fixed_by_the_environment_stays(tmp_path: Path) -> None:
         studio.models.make_default("other")
     with closing(Studio.open(Settings(home=tmp_path), FakeExecutor(STEP))) as studio:
         assert studio.models.default() == studio.settings.model == "other"
+
+
+def test_a_forecast_is_told_and_nothing_is_queued(shop: httpx.Client) -> None:
+    before = shop.get("/api/v1/jobs").json()
+    told = shop.post("/api/v1/forecast", json={"prompt": "a mug", "count": 2}).json()
+    assert set(told) == {"bytes", "there", "fits", "policy", "tight", "rows", "seconds"}
+    assert told["bytes"] > 2**28 and told["fits"] and told["rows"] == 4
+    larger = shop.post("/api/v1/forecast", json={"prompt": "a mug", "count": 2, "width": 1024}).json()
+    assert larger["bytes"] > told["bytes"]
+    assert shop.get("/api/v1/jobs").json() == before
+    refused(shop.post("/api/v1/forecast", json={"prompt": "a mug", "model": "gone"}), 404, "model_not_found")

@@ -5,6 +5,7 @@ import tiny
 import torch
 from drive import Bench, Shelf
 
+from studio.engine import memory
 from studio.settings import Settings
 
 
@@ -39,3 +40,9 @@ def _one_thread() -> None:
 @pytest.fixture(scope="session")
 def bench(shelf: Shelf) -> Bench:
     return Bench(shelf)
+
+
+@pytest.fixture
+def nothing_but_models(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The budgets here are of tiny models: the rest of the process would be a thousand times as much."""
+    monkeypatch.setattr(memory, "process", lambda device: 0)

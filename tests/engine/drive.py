@@ -18,6 +18,7 @@ from studio.engine.conditions import Conditioner
 from studio.engine.denoise import advance, batch, step
 from studio.engine.sample import Sample, begin
 from studio.errors import NotFound
+from studio.models.forecast import Shapes
 from studio.models.hashes import Hashes
 from studio.schema import Event, ResolvedRequest
 
@@ -43,6 +44,9 @@ class Shelf:
         if name not in self.models:
             raise NotFound(f"No model {name}.", code="model_not_found")
         return Row(name, "sdxl" if "xl" in name else "sd15", self.models[name], self.models[name])
+
+    def shapes(self, name: str) -> Shapes:
+        return Shapes(self.get(name).folder)
 
     def lora(self, name: str) -> Row:
         return Row(name, "", self.loras[name], self.loras[name])

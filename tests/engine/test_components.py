@@ -26,6 +26,9 @@ CPU = torch.device("cpu")
 F32 = torch.float32
 
 
+pytestmark = pytest.mark.usefixtures("nothing_but_models")
+
+
 @pytest.fixture(scope="module")
 def twins(tmp_path_factory: pytest.TempPathFactory) -> Shelf:
     """`first` and `second` have one VAE and one text encoder, `third` has its own of the same shapes."""
