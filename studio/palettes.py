@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
-from studio.brand.palette import PaletteScore, dominant, read_pixels, score_colours
+from studio.brand.palette import PaletteScore, dominant, read_pixels, recolour, score_colours
 from studio.errors import NotFound
 from studio.library import Library
 from studio.schema import ImageRow
@@ -43,6 +45,13 @@ class Palettes:
             if score.score >= at_least:
                 found.append((row, score))
         return sorted(found, key=lambda pair: -pair[1].score)
+
+    def recoloured(self, row: ImageRow, palette: Mapping[str, str], strength: float) -> bytes:
+        """A PNG of the same size, its hues nearer to the palette; it carries no settings. Raises NotFound."""
+        picture = Image.open(io.BytesIO(self._library.picture_bytes(row.id)[0])).convert("RGB")
+        out = io.BytesIO()
+        Image.fromarray(recolour(np.asarray(picture), palette, strength)).save(out, "PNG", compress_level=1)
+        return out.getvalue()
 
     def _colours(self, id: str) -> Colours:
         with self._lock:

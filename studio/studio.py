@@ -481,11 +481,20 @@ class Studio:
 
     def palette_score(self, id: str, preset: str | None = None) -> tuple[str, PaletteScore]:
         """(preset, score) against `preset`, else the picture's own. Raises BadRequest without either."""
+        row, name = self._worn(id, preset)
+        return name, self.palettes.score(row, self._palette(name))
+
+    def recoloured(self, id: str, preset: str | None = None, strength: float = 0.6) -> bytes:
+        """PNG whose hues are drawn toward the palette, lightness as it was. `strength`: 0 to 1."""
+        row, name = self._worn(id, preset)
+        return self.palettes.recoloured(row, self._palette(name), strength)
+
+    def _worn(self, id: str, preset: str | None) -> tuple[ImageRow, str]:
         row = self.image(id)
         name = preset if preset is not None else row.request.preset
         if name is None:
             raise BadRequest("The picture has no preset of its own.", field="preset", hint="Name one.")
-        return name, self.palettes.score(row, self._palette(name))
+        return row, name
 
     def by_palette(
         self, preset: str, at_least: float = 0.0, search: str = ""

@@ -50,7 +50,7 @@ OURS: tuple[tuple[Need, str, str], ...] = (
     ("generate", "POST", "/api/v1/infotext /api/v1/webhooks"),
     ("generate", "GET", "/api/v1/webhooks"),
     ("generate", "DELETE", "/api/v1/webhooks/{id}"),
-    ("read", "GET", "/api/v1/palette /api/v1/palette/{id}"),
+    ("read", "GET", "/api/v1/palette /api/v1/palette/{id} /api/v1/palette/{id}/recoloured"),
     # campaigns
     ("generate", "POST", "/api/v1/campaigns /api/v1/campaigns/preview /api/v1/campaigns/{id}/retry"),
     ("generate", "POST", "/api/v1/grids"),

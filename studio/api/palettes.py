@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import FastAPI, Query
+from fastapi import FastAPI, Query, Response
 from pydantic import BaseModel, Field
 
 from studio.api.views import PREFIX, ImageView, image_view, refusals
@@ -43,6 +43,19 @@ def add_palettes(app: FastAPI, studio: Studio) -> None:
     def score(id: str, preset: Annotated[str | None, Query(max_length=80)] = None) -> ScoreShown:
         name, found = studio.palette_score(id, preset)
         return shown(name, found)
+
+    @app.get(
+        f"{PREFIX}/palette/{{id}}/recoloured", tags=["brand"], response_class=Response,
+        responses=refusals(404, 422) | {200: {"content": {"image/png": {}}}},
+        summary="The picture with its hues drawn toward the palette; light and shade stay",
+    )  # fmt: skip
+    def recoloured(
+        id: str,
+        preset: Annotated[str | None, Query(max_length=80)] = None,
+        strength: Annotated[float, Query(ge=0, le=1, allow_inf_nan=False)] = 0.6,
+    ) -> Response:
+        data = studio.recoloured(id, preset, strength)
+        return Response(data, media_type="image/png", headers={"cache-control": "private, max-age=300"})
 
     @app.get(
         f"{PREFIX}/palette", tags=["brand"], responses=refusals(404, 422),

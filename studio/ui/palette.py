@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
+from urllib.parse import quote
 
 import gradio as gr
 
 from studio.brand.palette import PaletteScore
 from studio.errors import StudioError
+from studio.presets import Preset
 from studio.schema import ImageRow
 from studio.studio import Studio
+from studio.ui import stage
 from studio.ui.form import Page
-from studio.ui.html import Markup, element
+from studio.ui.html import Markup, element, picture_url
+from studio.ui.presets import titled
 from studio.ui.text import Text
 
 LEAST = (0, 50, 70, 85, 95)  # scores to filter by
@@ -43,14 +46,13 @@ def card(t: Text, studio: Studio, image: ImageRow, preset: str) -> Markup | None
     for name in (image.request.preset, preset):
         try:
             if name and studio.presets.get(name).palette:
-                return drawn(t, name, studio.palette_score(image.id, name)[1], studio.presets.get(name).title)
+                return drawn(t, image, studio.presets.get(name), studio.palette_score(image.id, name)[1])
         except StudioError:
             continue
     return None
 
 
-def drawn(t: Text, preset: str, found: PaletteScore, title: Mapping[str, str]) -> Markup:
-    name = title.get(t.language) or title.get("en") or preset
+def drawn(t: Text, image: ImageRow, preset: Preset, found: PaletteScore) -> Markup:
     bars = [
         element(
             "i",
@@ -81,11 +83,28 @@ def drawn(t: Text, preset: str, found: PaletteScore, title: Mapping[str, str]) -
         "details",
         element(
             "summary",
-            element("span", t("palette_score", title=name)),
+            element("span", t("palette_score", title=titled(preset, t.language))),
             element("b", f"{found.score:.0f}"),
             element("div", *bars, class_="palette-bar"),
         ),
         element("ul", *rows),
+        nearer(t, image, preset.name),
         class_="palette-card",
         data_score=found.score,
+    )
+
+
+def nearer(t: Text, image: ImageRow, preset: str) -> Markup:
+    """The picture recoloured, beside itself; made only when somebody looks."""
+    address = f"/api/v1/palette/{image.id}/recoloured?preset={quote(preset)}"
+    before, after = (picture_url(image.id), t("palette_before")), (address, t("palette_after"))
+    link = element(
+        "a", t("download"), href=address, download=f"{image.seed}-{image.id[:8]}-{preset}.png", class_="soft"
+    )
+    return element(
+        "details",
+        element("summary", t("palette_nearer")),
+        stage.compare(t, before, after, image.width, image.height, lazy=True),
+        element("div", link, class_="acts"),
+        class_="nearer",
     )

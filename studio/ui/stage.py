@@ -196,12 +196,15 @@ def _image(image: ImageRow, *, lazy: bool = False) -> Markup:
     )
 
 
-def compare(t: Text, left: tuple[str, str], right: tuple[str, str], width: int, height: int) -> Markup:
-    """Two pictures of one size under one handle. Each side: (address, label)."""
+def compare(
+    t: Text, left: tuple[str, str], right: tuple[str, str], width: int, height: int, *, lazy: bool = False
+) -> Markup:
+    """Two pictures of one size under one handle. Each side: (address, label). `lazy`: fetched when seen."""
+    loading = "lazy" if lazy else None
     inside = element(
         "div",
-        element("img", src=right[0], alt=right[1]),
-        element("img", src=left[0], alt=left[1], class_="over"),
+        element("img", src=right[0], alt=right[1], loading=loading),
+        element("img", src=left[0], alt=left[1], class_="over", loading=loading),
         element("span", left[1], class_="tag left"),
         element("span", right[1], class_="tag right"),
         element("i", class_="handle"),

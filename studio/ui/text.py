@@ -477,6 +477,9 @@ WORDS: Mapping[str, tuple[str, str]] = {
     "palette_sort": ("Best palette score first", "色板得分高者在前"),
     "palette_least": ("Score {score} and above", "得分不低于 {score}"),
     "palette_score": ("Palette score · {title}", "色板得分 · {title}"),
+    "palette_nearer": ("Draw the colours nearer to the palette", "让颜色更接近品牌色板"),
+    "palette_before": ("as made", "原图"),
+    "palette_after": ("nearer", "调整后"),
     "palette_free": ("neutral, not of the palette", "中性色，不属于色板"),
     "palette_swatch": (
         "{colour}, {share} of the picture; nearest {role} {nearest}, ΔE {distance}",

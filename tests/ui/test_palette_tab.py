@@ -20,8 +20,11 @@ def test_a_picture_shows_its_score_and_the_shelf_is_sorted_by_it(visit: Visit, a
     id = page.locator("#library-detail .stage").get_attribute("data-image")
     said = api.http.get(f"/api/v1/palette/{id}").json()
     assert float(card.get_attribute("data-score") or -1) == said["score"]
-    card.locator("summary").click()
+    card.locator("summary").first.click()
     expect(card.locator("li")).to_have_count(len(said["swatches"]))
+    card.locator(".nearer summary").click()
+    after = card.locator(".compare img:not(.over)")
+    page.wait_for_function("(image) => image.naturalWidth > 0", arg=after.element_handle())
     page.click("#preset input")
     page.get_by_role("option", name="Nordic").click()
     page.click("#library-palette input")
