@@ -153,19 +153,20 @@ class Case:
         except StudioError as error:
             return {self.parts["detail"]: stage.problem(self.t, error.as_dict())}
         return {
-            self.parts["detail"]: join(
-                detail(self.t, image), palette.card(self.t, self.studio, image, data[self.page.preset])
-            ),
+            self.parts["detail"]: self.large(image, data),
             self.parts["settings"]: gr.update(value=stage.settings(image), visible=True),
             **self.refresh(data, id),
         }
+
+    def large(self, image: ImageRow, data: Mapping[Any, Any]) -> Markup:
+        return join(detail(self.t, image), palette.card(self.t, self.studio, image, data[self.page.preset]))
 
     def change(self, data: Mapping[Any, Any], event: gr.EventData) -> Updates:
         """Delete, undo, restore, star."""
         verb, id = event._data.get("act"), str(event._data.get("id", ""))
         if verb in {"star", "unstar"}:
             self.studio.star([id], verb == "star")
-            return {self.parts["detail"]: detail(self.t, self.studio.image(id)), **self.refresh(data, id)}
+            return {self.parts["detail"]: self.large(self.studio.image(id), data), **self.refresh(data, id)}
         if verb not in {"delete", "restore"}:
             return {self.parts["detail"]: gr.skip()}
         (self.studio.trash if verb == "delete" else self.studio.restore)([id])
@@ -201,8 +202,12 @@ def detail(t: Any, image: ImageRow) -> Markup:
         "section",
         stage.mat(stage.frames([stage.picture(image)], image.width, image.height), stage.caption(t, image)),
         element(
-            "div", shelves.star_button(t, image), stage.download(t, image),
-            stage.copy_button(t, stage.settings(image)), verb, class_="acts",
+            "div",
+            shelves.star_button(t, image),
+            stage.download(t, image),
+            stage.copy_button(t, stage.settings(image)),
+            verb,
+            class_="acts",
         ),  # fmt: skip
         class_="stage small",
         data_image=image.id,

@@ -42,7 +42,8 @@ def wire(page: Page) -> None:
     parts = page.parts["library"]
     shelves = Shelves(page, parts)
     said = [parts["belongs"], parts["collection"], parts["said"]]
-    parts["belongs"].input(shelves.put, {parts["belongs"], parts["picked"]}, said, **AT_ONCE)
+    # Not `input`: Gradio 6 keeps silent there about a name that is typed.
+    parts["belongs"].change(shelves.put, {parts["belongs"], parts["picked"]}, said, **AT_ONCE)
     parts["shelf"].select(shelves.look, None, [parts["belongs"], parts["picked"]], **AT_ONCE)
     parts["tab"].select(shelves.choices, parts["collection"], parts["collection"], **AT_ONCE)
 
@@ -79,9 +80,11 @@ class Shelves:
         wanted = {" ".join(str(name).split()) for name in data[self.parts["belongs"]]}
         shelves = self.studio.library.collections
         said = Markup("")
+        known = {row.name: row.id for row in shelves.rows()}
+        inside = set(shelves.of(id))
+        if not id or wanted == {name for name, shelf in known.items() if shelf in inside}:
+            return {self.parts["belongs"]: gr.skip()}  # another picture was looked at, no more
         try:
-            known = {row.name: row.id for row in shelves.rows()}
-            inside = set(shelves.of(id))
             for name in sorted(wanted - known.keys()):
                 known[name] = shelves.make(name, speaker.get().name).id
             for name, shelf in known.items():
