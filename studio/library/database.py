@@ -191,9 +191,7 @@ def _configure(connection: Any, _record: Any) -> None:
 
 
 def _cannot_open(error: DatabaseError) -> BadRequest:
-    if isinstance(error.orig, sqlite3.DatabaseError) and not isinstance(
-        error.orig, sqlite3.OperationalError
-    ):
+    if isinstance(error.orig, sqlite3.DatabaseError) and not isinstance(error.orig, sqlite3.OperationalError):
         return BadRequest(
             "The library's database is damaged; nothing was changed.",
             hint="Put the newest file of the folder backups in its place: studio.db in the studio's home. "

@@ -10,7 +10,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Integer, Row, Select, column, delete, func, insert, select, text, update
+from sqlalchemy import ColumnElement, Connection, Row, Select, delete, func, insert, select, text, update
 from sqlalchemy.exc import IntegrityError
 
 from studio.catalog import FORMATS
@@ -21,18 +21,13 @@ from studio.library.database import Database
 from studio.library.disk import Disk, is_full
 from studio.library.files import is_id, new_id, read_file, set_aside, sweep, write_whole
 from studio.library.search import indexed, phrase, words_for, words_of
-from studio.library.tables import collection_images, images, jobs, uploads
+from studio.library.tables import collection_images, image_words, images, jobs, uploads
 from studio.schema import Format, ImageRow, Picture, Rendered, ResolvedRequest
 
 log = logging.getLogger(__name__)
 
 MAX_PAGE = 500  # pictures of one answer
 ADD_WORDS = text("INSERT INTO image_words (rowid, words) VALUES (:number, :words)")
-HITS = (
-    text("SELECT rowid AS number FROM image_words WHERE image_words MATCH :phrases")
-    .columns(column("number", Integer))
-    .subquery("hits")
-)
 
 
 class Library:
@@ -121,15 +116,6 @@ class Library:
         if self._database.sqlite:
             connection.execute(ADD_WORDS, {"number": number, "words": indexed(row["words"])})
 
-    def _found(self, query: Select[Any], words: Sequence[str]) -> Select[Any]:
-        """Pictures with every one of `words`: the index narrows them down, the text itself decides."""
-        phrases = " ".join(filter(None, map(phrase, words)))
-        if phrases and self._database.sqlite:
-            query = query.join(HITS, HITS.c.number == images.c.number).params(phrases=phrases)
-        for word in words:
-            query = query.where(images.c.words.contains(word, autoescape=True))
-        return query
-
     def image(self, id: str) -> ImageRow:
         """Raises NotFound (`image_not_found`)."""
         found = self._one(select(images).where(images.c.id == id)) if is_id(id) else None
@@ -154,19 +140,29 @@ class Library:
         Words like `model:pocket`, `preset:nordic`, `lora:neon`, `date:2026-11` and `colour:red` work too.
         `user`: whose; None = everybody's.
         """
-        query = select(images).order_by(images.c.number.desc()).limit(max(1, min(limit, MAX_PAGE)))
+        number: ColumnElement[int] = images.c.number
+        query, words = select(images), words_of(search)
+        # Pages go along the narrowest index, newest first: sorting all that it holds took seconds.
+        if collection is not None:
+            number = collection_images.c.image
+            query = query.join(collection_images, number == images.c.number)
+            query = query.where(collection_images.c.collection == collection)
+        phrases = " ".join(filter(None, map(phrase, words)))
+        if phrases and self._database.sqlite:
+            number = image_words.c.rowid
+            query = query.join(image_words, number == images.c.number)
+            query = query.where(text("image_words MATCH :phrases").bindparams(phrases=phrases))
+        for word in words:  # the index narrows them down, the text itself decides
+            query = query.where(images.c.words.contains(word, autoescape=True))
         if user is not None:
             query = query.where(images.c.user == user)
         if star:
             query = query.where(images.c.star == 1)
-        if collection is not None:
-            inside = select(collection_images.c.image).where(collection_images.c.collection == collection)
-            query = query.where(images.c.number.in_(inside))
         query = query.where(images.c.trashed.is_not(None) if trash else images.c.trashed.is_(None))
-        query = self._found(query, words_of(search))
         if before is not None:
             mark = select(images.c.number).where(images.c.id == before).scalar_subquery()
-            query = query.where(images.c.number < mark)
+            query = query.where(number < mark)
+        query = query.order_by(number.desc()).limit(max(1, min(limit, MAX_PAGE)))
         with self._database.read() as connection:
             return [self._row(row) for row in connection.execute(query)]
 
@@ -218,9 +214,7 @@ class Library:
             total, trashed = connection.execute(query).one()
         return total - trashed, trashed
 
-    def add_upload(
-        self, data: bytes, format: Format, width: int, height: int, *, user: str = "local"
-    ) -> str:
+    def add_upload(self, data: bytes, format: Format, width: int, height: int, *, user: str = "local") -> str:
         """Keeps a picture that was checked and encoded anew. Returns its id. Raises DiskLow."""
         self.disk.check()
         id = new_id()

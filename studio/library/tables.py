@@ -17,7 +17,9 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    column,
     event,
+    table,
 )
 from sqlalchemy.schema import ExecutableDDLElement
 
@@ -90,6 +92,7 @@ WORD_INDEX = (
 )
 index_words: ExecutableDDLElement = DDL(WORD_INDEX)  # type: ignore[no-untyped-call]
 event.listen(images, "after_create", index_words.execute_if(dialect="sqlite"))
+image_words = table("image_words", column("rowid", Integer))
 
 uploads = Table(
     "uploads",
