@@ -297,6 +297,7 @@ class Rendered:
     seconds: float
     notes: tuple[str, ...] = ()  # what the engine had to do: "tiled_decode", "float32_decode"
     rows: tuple[int, ...] = ()  # fewest and most UNet rows of its steps, where the executor knows
+    checks: tuple[Mapping[str, Any], ...] = ()  # what was looked for in it, what was found and done
 
 
 @dataclass(frozen=True)
@@ -377,9 +378,9 @@ class WorkerStatus:
     `resident`: (model, bytes) of those in memory. `memory`: of the device, or the process's RSS on a CPU.
     `rows_per_tick`: mean UNet rows of the last steps. `backend`: this machine's; `backends`: what the next
     picture of each resident model is made with; `measured`: seconds of a step with each row tried.
-    """
     `process`: of `memory`, what is not models and runs. `paces`: "MODEL WxH" -> seconds of a UNet call and
     its share of decoding, for one picture, as last seen.
+    """
 
     ready: bool
     device: str = ""
@@ -392,9 +393,9 @@ class WorkerStatus:
     backends: Mapping[str, str] = field(default_factory=dict)
     measured: Mapping[str, float] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
-
     process: int = 0
     paces: Mapping[str, float] = field(default_factory=dict)
+
 
 @dataclass(frozen=True)
 class ImageRow:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cached_property
 from hashlib import sha256
@@ -41,6 +42,7 @@ from studio.presets import Presets
 from studio.review.links import Chosen, LinkView, ShareRequest
 from studio.review.review import Review
 from studio.safety.keys import SigningKey, read_key
+from studio.safety.checks import Checks, told
 from studio.safety.outgoing import MIMES, Outgoing
 from studio.safety.rules import read_rules
 from studio.sandbox import Sandbox
@@ -92,12 +94,13 @@ class Studio:
         self.library, self.executor = library, executor
         self.review = Review(settings, self._for_review)
         self.rules = read_rules(settings.home / "rules.yaml", "this studio")
+        self._checks = Checks(settings.home / "protected", {"protected": self.rules.protected})
         self._database, self.accounts, self.sandbox = database, Accounts(database), Sandbox()
         models.vet = self.sandbox.check_weights
         self.weights = Weights(database, models)
         self.quotas = Quotas(settings, database)
         self.jobs = Jobs(
-            settings, database, library, executor, self._stamp, self._inputs, self._receipt
+            settings, database, library, executor, self._stamp, self._inputs, self._receipt, self._judged
         )
         self.palettes = Palettes(library)
         self.trainings = Trainings(settings.home, models, executor, self.sandbox.clean)
@@ -288,8 +291,8 @@ class Studio:
         resolved = self.resolve(request)
         user = speaker.get().name
         snapshot = self.weights.snapshot(resolved)
-        cache_key = source = None
         self._check_memory(resolved)
+        cache_key = source = None
         if request.seed is not None and request.seed != -1:
             pictures = self.library.hashes(_pictures_of(resolved))
             cache_key = self.weights.cache_key(resolved, snapshot, pictures)
@@ -308,6 +311,21 @@ class Studio:
 
     def _give(self, request: ResolvedRequest, key: str) -> JobView:
         """A campaign's run: the same key twice gives the same job."""
+    def _judged(self, picture: Rendered) -> Rendered:
+        """With what the checks found in it; blurred or blocked where the rules want that."""
+        data, checked = self._checks.apply(picture.data)
+        return replace(picture, data=data, checks=tuple(told(checked)))
+
+    def check(self, data: bytes) -> list[dict[str, Any]]:
+        """What the checks find in a file from elsewhere. Raises TooLarge, UnsupportedImage."""
+        self.cleaned(data)  # judges the file
+        return told(self._checks.look(data))
+
+    def checks_of(self, id: str) -> list[dict[str, Any]]:
+        """What was looked for in a picture when it was made, what was found and done. Raises NotFound."""
+        self._check_reader(id)
+        return list(self.library.receipt(id).get("checks", []))
+
         snapshot = self.weights.snapshot(request)
         return self.jobs.submit(request, user=speaker.get().name, key=key, snapshot=snapshot)
 
@@ -436,7 +454,7 @@ class Studio:
         with closing(run) as events:
             for event in events:
                 if isinstance(event, Rendered):
-                    return event
+                    return self._judged(event)
         raise EngineError("The run ended without a picture.", hint="Try it again.")
 
     def trash(self, ids: Sequence[str]) -> None:

@@ -7,19 +7,23 @@ import json
 import re
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
+import typer
 from folders import make_model
 from PIL import Image
 from starlette.testclient import TestClient
 
+from bench.protected_marks import as_known, place, scene
 from studio.api.app import web
 from studio.errors import BadRequest
 from studio.executors import FakeExecutor
 from studio.review.links import ShareRequest
-from studio.schema import GenerationRequest
+from studio.schema import Event, GenerationRequest, Rendered
 from studio.settings import Settings
 from studio.studio import Studio
 
@@ -104,3 +108,58 @@ def test_the_command_line_verifies(
     monkeypatch.setenv("STUDIO_EXECUTOR", "fake")
     verify(file, as_json=True)
     assert json.loads(capsys.readouterr().out)["manifest"]["state"] == "intact"
+
+
+@pytest.fixture
+def guarded(studio: Studio, home: Path) -> Studio:
+    (home / "protected").mkdir()
+    as_known(3).save(home / "protected" / "acme.png")
+    return studio
+
+
+def with_mark() -> bytes:
+    out = io.BytesIO()
+    Image.fromarray(place(scene(3), 3, 3)[0]).save(out, "PNG")
+    return out.getvalue()
+
+
+def test_a_protected_mark_in_a_file_is_told_by_the_api_and_the_command_line(
+    guarded: Studio, home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from studio.cli.check import check
+
+    with TestClient(web(guarded), base_url="http://127.0.0.1") as client:
+        (found,) = client.post("/api/v1/check", files={"file": ("a.png", with_mark())}).json()
+        assert found["findings"][0]["match"] == "acme" and found["done"] == "flag"
+        assert client.post("/api/v1/check", files={"file": ("a.png", b"GIF89a")}).status_code == 422
+    (home / "a.png").write_bytes(with_mark())
+    monkeypatch.setenv("STUDIO_HOME", str(home))
+    monkeypatch.setenv("STUDIO_EXECUTOR", "fake")
+    with pytest.raises(typer.Exit):
+        check([home / "a.png"], as_json=True)
+    assert json.loads(capsys.readouterr().out)["checks"][0]["findings"][0]["match"] == "acme"
+
+
+def test_what_the_checks_did_to_a_made_picture_is_kept_with_it(
+    guarded: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The executor paints a protected mark, as a model might."""
+    run = guarded.executor.run
+
+    def painting(*asked: Any, **more: Any) -> Iterator[Event]:
+        for event in run(*asked, **more):
+            yield replace(event, data=with_mark()) if isinstance(event, Rendered) else event
+
+    monkeypatch.setattr(guarded.executor, "run", painting)
+    id = made(guarded)
+    (check,) = guarded.checks_of(id)
+    assert (check["looked_for"], check["done"], check["findings"][0]["match"]) == (1, "flag", "acme")
+    with TestClient(web(guarded), base_url="http://127.0.0.1") as client:
+        assert client.get(f"/api/v1/images/{id}").json()["checks"] == [check]
+        assert client.get(f"/api/v1/images/{id}/receipt").json()["checks"] == [check]
+
+
+def test_a_made_picture_without_a_mark_says_that_it_was_checked(guarded: Studio) -> None:
+    assert guarded.checks_of(made(guarded)) == [
+        {"check": "protected", "looked_for": 1, "findings": [], "done": ""}
+    ]

@@ -50,6 +50,7 @@ class Receipt(BaseModel):
     noise: str = ""
     batch: list[int] = Field([], description="Fewest and most UNet rows of its steps.")
     notes: list[str] = []
+    checks: list[dict[str, Any]] = Field([], description="What was looked for in it, found and done.")
 
 
 class ReplayView(BaseModel):

@@ -168,7 +168,7 @@ def add_images(app: FastAPI, studio: Studio) -> None:
         summary="A picture's row with the request that made it",
     )  # fmt: skip
     def image(id: str) -> views.ImageDetail:
-        return views.image_detail(studio.image(id))
+        return views.image_detail(studio.image(id), studio.checks_of(id))
 
     @app.post(
         f"{PREFIX}/uploads", status_code=201, tags=["images"], responses=refusals(415, 422),

@@ -1,4 +1,4 @@
-"""Whose picture is it: `POST /api/v1/verify`."""
+"""Whose picture is it: `POST /api/v1/verify`; is something protected in it: `POST /api/v1/check`."""
 
 from __future__ import annotations
 
@@ -21,3 +21,11 @@ def add_verify(app: FastAPI, studio: Studio) -> None:
     )  # fmt: skip
     async def verify(request: Request) -> dict[str, Any]:
         return asdict(await run_in_threadpool(studio.verify, await file_of(request)))
+
+    @app.post(
+        f"{PREFIX}/check", tags=["images"], responses=refusals(415, 422),
+        openapi_extra={"requestBody": {"required": True, "content": {"multipart/form-data": FILE_FORM}}},
+        summary="Protected logos and artworks in a PNG, JPEG or WebP: match, score, place",
+    )  # fmt: skip
+    async def check(request: Request) -> list[dict[str, Any]]:
+        return await run_in_threadpool(studio.check, await file_of(request))

@@ -48,7 +48,10 @@ class ImageView(BaseModel):
 
 
 class ImageDetail(ImageView):
+    """`checks`: what was looked for in the picture, what was found where, and what was done about it."""
+
     request: ResolvedRequest
+    checks: list[dict[str, Any]] = []
 
 
 class JobDetail(BaseModel):
@@ -135,8 +138,8 @@ def image_view(row: ImageRow) -> ImageView:
     return ImageView(**_picture(row))
 
 
-def image_detail(row: ImageRow) -> ImageDetail:
-    return ImageDetail(**_picture(row), request=row.request)
+def image_detail(row: ImageRow, checks: list[dict[str, Any]]) -> ImageDetail:
+    return ImageDetail(**_picture(row), request=row.request, checks=checks)
 
 
 def image_url(id: str) -> str:

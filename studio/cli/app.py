@@ -8,6 +8,7 @@ import sys
 import typer
 
 from studio.cli.campaign import campaign
+from studio.cli.check import check
 from studio.cli.doctor import doctor
 from studio.cli.generate import generate
 from studio.cli.keys import keys
@@ -23,7 +24,7 @@ from studio.cli.users import users
 from studio.cli.verify import verify
 from studio.errors import StudioError
 
-VERBS = (serve, generate, replay, campaign, train, presets, doctor, verify)
+VERBS = (serve, generate, replay, campaign, train, presets, doctor, verify, check)
 GROUPS = {"models": models, "loras": loras, "kits": kits, "users": users, "keys": keys, "review": review}
 
 app = typer.Typer(

@@ -52,7 +52,7 @@ Judge = Callable[[Rendered], Rendered]
 
 class Jobs:
     """`stamp` makes a rendered PNG the file that is kept; `inputs` fetches the pictures a request names, and
-    refuses a job whose weights are gone; `receipt` says what made a picture; `judge` looks at what is in it."""
+    refuses a job whose weights are gone; `judge` sees what is in a picture, `receipt` says what made it."""
 
     def __init__(
         self,

@@ -138,6 +138,7 @@ def receipt(
         "noise": NOISE,
         "batch": picture.rows,
         "notes": list(picture.notes),
+        "checks": list(picture.checks),
     }
 
 

@@ -18,7 +18,8 @@ from studio.safety.keys import read_key
 from studio.safety.manifest import Notary
 from studio.safety.mark import SMALLEST, Marker
 from studio.safety.outgoing import MIMES, Outgoing
-from studio.safety.verify import Verification, verify
+from studio.safety.verdict import Verification
+from studio.safety.verify import verify
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError
@@ -27,13 +27,21 @@ UNSPACED = re.compile(r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3
 WORD = re.compile(r"[^\W_]+")
 
 
+Policy = Literal["flag", "blur", "block"]
+LISTS = ("banned", "required")
+
+
 @dataclass(frozen=True)
 class Rules:
-    """`source` is named in a refusal: "this studio", or a brand."""
+    """`source` is named in a refusal: "this studio", or a brand.
+
+    `protected`: what happens to a picture in which a protected one is found.
+    """
 
     source: str
     banned: tuple[str, ...] = ()
     required: tuple[str, ...] = ()
+    protected: Policy = "flag"
     _banned: Mapping[str, str] = field(init=False, repr=False, compare=False)
     _longest: int = field(init=False, repr=False, compare=False)
 
@@ -86,7 +94,10 @@ def normal(text: str) -> str:
 
 
 def read_rules(file: Path, source: str) -> Rules:
-    """YAML: `banned: [...]` and `required: [...]`. No file, no rules. Raises BadRequest with the line."""
+    """YAML: lists `banned` and `required`, `protected: flag`, blur or block. No file, no rules.
+
+    Raises BadRequest with the line.
+    """
     if not file.is_file():
         return Rules(source)
     try:
@@ -95,9 +106,13 @@ def read_rules(file: Path, source: str) -> Rules:
         mark = getattr(error, "problem_mark", None)
         where = f" in line {mark.line + 1}" if mark is not None else ""
         raise _bad(file, f"is not readable YAML{where}") from None
-    if not isinstance(told, dict) or not set(told) <= {"banned", "required"}:
-        raise _bad(file, "must have the lists banned and required, and nothing else")
-    return Rules(source, *(_words(file, name, told.get(name) or []) for name in ("banned", "required")))
+    if not isinstance(told, dict) or not set(told) <= {*LISTS, "protected"}:
+        raise _bad(file, "may have the lists banned and required, and protected, and nothing else")
+    policy = told.get("protected", "flag")
+    if policy not in get_args(Policy):
+        raise _bad(file, f"says protected: {str(policy)[:40]!r}; it is flag, blur or block")
+    banned, required = (_words(file, name, told.get(name) or []) for name in LISTS)
+    return Rules(source, banned, required, policy)
 
 
 def _words(file: Path, name: str, told: Iterable[Any]) -> tuple[str, ...]:

@@ -332,6 +332,16 @@ WORDS: Mapping[str, tuple[str, str]] = {
     "review_here": ("This network", "本机或局域网"),
     "review_ssh": ("Internet, through your SSH server", "互联网（自有 SSH 服务器）"),
     "review_gradio": ("Internet, through Gradio's servers", "互联网（Gradio 公共服务器）"),
+    "check_none": (
+        "Checked: none of {count} protected pictures is in it.", "已检查：未出现 {count} 个受保护图形。",
+    ),
+    "check_found": (
+        "Looks like {match} ({score}) at {left}, {top} from top left. {done}",
+        "疑似 {match}（{score}），位置：距左 {left}，距上 {top}。{done}",
+    ),
+    "check_flag": ("Flagged.", "已标记。"),
+    "check_blur": ("Blurred.", "已模糊处理。"),
+    "check_block": ("Picture blocked.", "图片已屏蔽。"),
     "verify_drop": ("Whose picture is it? Drop a file.", "这是谁的图片？拖入文件。"),
     "verify_intact": ("Made here, not changed since.", "由本工作室生成，此后未被改动。"),
     "verify_changed": ("Made here, changed since.", "由本工作室生成，此后被改动过。"),
@@ -504,6 +514,14 @@ WORDS: Mapping[str, tuple[str, str]] = {
     # the models on it
     "model_default": ("default", "默认"),
     "model_builtin": ("built in", "内置"),
+    "outlook_of": ("About {memory} of {there} memory", "约需内存 {memory}，共 {there}"),
+    "outlook_memory": ("About {memory} of memory", "约需内存 {memory}"),
+    "outlook_tight": ("in smaller steps, so that it fits", "分小步运行以适应内存"),
+    "outlook_time": ("about {seconds} s", "约 {seconds} 秒"),
+    "outlook_too_much": (
+        "Needs at least {memory} of memory; {there} is there. Choose a smaller size.",
+        "至少需要内存 {memory}，现有 {there}。请选择更小的尺寸。",
+    ),
     "model_wants": ("Memory, about", "约需内存"),
     "make_default": ("Make default", "设为默认"),
     "model_chosen": (
@@ -514,14 +532,6 @@ WORDS: Mapping[str, tuple[str, str]] = {
     "delete_really": ("Really delete", "确认删除"),
     "keep": ("Keep", "保留"),
     "hub_id": ("Get a model from the hub", "从模型库下载"),
-    "outlook_of": ("About {memory} of {there} memory", "约需内存 {memory}，共 {there}"),
-    "outlook_memory": ("About {memory} of memory", "约需内存 {memory}"),
-    "outlook_tight": ("in smaller steps, so that it fits", "分小步运行以适应内存"),
-    "outlook_time": ("about {seconds} s", "约 {seconds} 秒"),
-    "outlook_too_much": (
-        "Needs at least {memory} of memory; {there} is there. Choose a smaller size.",
-        "至少需要内存 {memory}，现有 {there}。请选择更小的尺寸。",
-    ),
     "hub_hint": ("owner/name, or owner/name/file.safetensors", "作者/名称，或 作者/名称/文件.safetensors"),
     "hub_get": ("Download", "下载"),
     "hub_begun": ("{name} is on its way: {size}.", "正在下载 {name}：{size}。"),
