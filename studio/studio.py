@@ -35,8 +35,8 @@ from studio.library.library import no_picture
 from studio.library.marks import mark_of
 from studio.library.quotas import Quotas
 from studio.models import LoraRow, ModelRow, Models, Pulls
-from studio.palettes import Palettes
 from studio.models.forecast import Forecast, Outlook, Policy, foresee, machine_memory
+from studio.palettes import Palettes
 from studio.people import may_see, only_of, speaker
 from studio.presets import Presets
 from studio.review.links import Chosen, LinkView, ShareRequest
@@ -256,9 +256,6 @@ class Studio:
             found[request.mask] = self.library.picture_bytes(request.mask)[0]
         return found
 
-    # --- jobs ---
-
-    def submit(self, request: GenerationRequest, key: str | None = None) -> JobView:
     def forecast(self, request: GenerationRequest | ResolvedRequest) -> Outlook:
         """Memory and time of a run before it begins. Raises what `resolve` does."""
         return self._outlook(self.resolve(request) if isinstance(request, GenerationRequest) else request)[0]
@@ -283,15 +280,18 @@ class Studio:
             said, hint = shapes.refusal(worker.dtype, run, least.policy, worker.process, outlook.there)
             raise DoesNotFit(said, hint=hint, field="width")
 
+    # --- jobs ---
+
+    def submit(self, request: GenerationRequest, key: str | None = None) -> JobView:
         """On disk when it returns. Raises what `resolve` does, QueueFull, QuotaReached, DiskLow.
 
         `key`: the same key and request within a day gives the same job; with another request, Conflict.
         A request with a seed that the library has the pictures of is answered with them, unless `force`.
         """
         resolved = self.resolve(request)
+        self._check_memory(resolved)
         user = speaker.get().name
         snapshot = self.weights.snapshot(resolved)
-        self._check_memory(resolved)
         cache_key = source = None
         if request.seed is not None and request.seed != -1:
             pictures = self.library.hashes(_pictures_of(resolved))
@@ -309,8 +309,6 @@ class Studio:
     def _receipt(self, request: ResolvedRequest, picture: Rendered) -> Mapping[str, Any]:
         return receipt(self.weights.hashes(request), picture, self.executor.status(), _versions())
 
-    def _give(self, request: ResolvedRequest, key: str) -> JobView:
-        """A campaign's run: the same key twice gives the same job."""
     def _judged(self, picture: Rendered) -> Rendered:
         """With what the checks found in it; blurred or blocked where the rules want that."""
         data, checked = self._checks.apply(picture.data)
@@ -326,6 +324,8 @@ class Studio:
         self._check_reader(id)
         return list(self.library.receipt(id).get("checks", []))
 
+    def _give(self, request: ResolvedRequest, key: str) -> JobView:
+        """A campaign's run: the same key twice gives the same job."""
         snapshot = self.weights.snapshot(request)
         return self.jobs.submit(request, user=speaker.get().name, key=key, snapshot=snapshot)
 
