@@ -28,6 +28,7 @@ bench: $(VENV)/.dev
 
 soak: $(VENV)/.dev
 	$(BIN)/python bench/soak_kill.py $(ARGS)
+	$(BIN)/python bench/soak_leaks.py
 
 pocket: $(VENV)/.dev
 	$(BIN)/python -m pocket.train all

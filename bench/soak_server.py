@@ -41,7 +41,7 @@ def free_port() -> int:
 
 @contextmanager
 def server(home: Path, without: str = "", **settings: Any) -> Iterator[tuple[BaseProcess, int]]:
-    """(process, port) of a server that answers; killed in the end. `settings`: those of the studio."""
+    """(process, port) of a server that answers; killed in the end. `settings`: the studio's, and `page`."""
     port = free_port()
     asked = {"home": home, "port": port, "executor": "fake", "rows": 4, **settings}
     process = PORCH.Process(target=serve, args=(asked, without))
@@ -86,6 +86,7 @@ def serve(asked: dict[str, Any], without: str) -> None:
     from studio.studio import Studio
 
     take_out(without)
+    page = asked.pop("page", False)
     pace = asked["executor"].partition("worker:")[2]
     if pace:  # a worker process around the fake executor
         local.work = partial(local.work, make=partial(FakeEngine, float(pace)))
@@ -93,7 +94,17 @@ def serve(asked: dict[str, Any], without: str) -> None:
     settings = Settings(**asked)
     with closing(Studio.open(settings)) as studio, taken(settings) as listener:
         studio.start()
-        uvicorn.Server(configure(web(studio))).run(sockets=[listener])
+        uvicorn.Server(configure(web(studio, partial(mounted, studio) if page else None))).run(
+            sockets=[listener]
+        )
+
+
+def mounted(studio: Any) -> Any:
+    from fastapi import FastAPI
+
+    from studio.ui import mount
+
+    return mount(FastAPI(openapi_url=None), studio)
 
 
 class FakeEngine:
