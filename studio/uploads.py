@@ -66,7 +66,10 @@ def judge(data: bytes, max_bytes: int, max_pixels: int) -> Judged:
         raise
     except Image.DecompressionBombError:
         raise UnsupportedImage(
-            "The picture has too many pixels.", hint=KINDS, code="too_many_pixels"
+            f"The picture has more than {2 * (Image.MAX_IMAGE_PIXELS or 0) / 1e6:.0f} Mpx; the limit is "
+            f"{max_pixels / 1e6:.0f} Mpx.",
+            hint="Scale it down first.",
+            code="too_many_pixels",
         ) from None
     except Exception:  # decoders raise whatever a damaged file leads them to
         raise _damaged(kind) from None

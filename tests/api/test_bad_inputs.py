@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import struct
 import zlib
@@ -95,6 +96,65 @@ def test_a_body_that_cannot_be(door: httpx.Client, path: str, name: str) -> None
     refused(door.post(path, content=body, headers=JSON), status, code)
 
 
+NUMBERS: dict[str, tuple[Any, ...]] = {
+    "steps": (0, -1, 10**9, 1.5, "20abc", True), "width": (0, -64, 513, 65_536), "height": (0, 4096),
+    "seed": (-2, 2**32, 2**53 + 1, 1.5, "0x10"), "guidance": (-5, 1e308, "inf"), "count": (0, 1001),
+}  # fmt: skip
+THEIRS = {  # our fields by the names of other doors
+    "/sdapi/v1/txt2img": {"guidance": "cfg_scale", "count": "batch_size"},
+    "/v1/images/generations": {"count": "n"},
+}
+LENIENT = {("/sdapi/v1/txt2img", "True"), ("/sdapi/v1/txt2img", "513"), ("/v1/images/generations", "True")}
+
+
+@pytest.mark.parametrize(("field", "value"), [(name, one) for name, row in NUMBERS.items() for one in row])
+def test_a_number_that_cannot_be(door: httpx.Client, field: str, value: Any) -> None:
+    """A9 to A14 at every door; A1111's clients may send sizes it rounds and words for yes."""
+    error = refused(door.post("/api/v1/jobs", json={"prompt": "a", field: value}), 422)
+    assert error["field"] == field and any(sign.isdigit() for sign in error["message"])
+    for path, names in THEIRS.items():
+        if (path, str(value)) in LENIENT or (path.startswith("/v1/") and field in ("width", "height")):
+            continue
+        answer = door.post(path, json={"prompt": "a", names.get(field, field): value})
+        assert answer.status_code in (400, 422) and "Traceback" not in answer.text, answer.text
+
+
+FOREIGN: dict[str, tuple[str, Any, int]] = {
+    "unit list": ("/sdapi/v1/txt2img", {"alwayson_scripts": {"controlnet": {"args": 7}}}, 422),
+    "unit": ("/sdapi/v1/txt2img", {"alwayson_scripts": {"controlnet": {"args": [{"image": "zz"}]}}}, 422),
+    "batches": ("/sdapi/v1/txt2img", {"n_iter": 0}, 422),
+    "sampler": ("/sdapi/v1/txt2img", {"sampler_name": "eulerr"}, 400),
+    "script": ("/sdapi/v1/txt2img", {"script_name": "x/y/z"}, 422),
+    "checkpoint": ("/sdapi/v1/txt2img", {"override_settings": {"sd_model_checkpoint": "../x"}}, 404),
+    "address": ("/sdapi/v1/img2img", {"init_images": ["http://169.254.169.254/x"]}, 422),
+    "no picture": ("/sdapi/v1/img2img", {}, 404),
+    "weight": ("/sdapi/v1/txt2img", {"prompt": "(a:nan)"}, 422),
+    "long": ("/sdapi/v1/txt2img", {"prompt": "x" * 10_001}, 422),
+    "size": ("/v1/images/generations", {"size": "513x513"}, 400),
+    "huge size": ("/v1/images/generations", {"size": "65536x64"}, 400),
+    "format": ("/v1/images/generations", {"output_format": "gif"}, 400),
+    "background": ("/v1/images/generations", {"background": "transparent"}, 400),
+    "model": ("/v1/images/generations", {"model": "../x"}, 404),
+    "effort and steps": ("/v1/images/generations", {"quality": "low", "steps": 0}, 400),
+    "nothing": ("/v1/images/generations", {"prompt": ""}, 400),
+}
+
+
+@pytest.mark.parametrize("name", FOREIGN)
+def test_a_wish_of_another_door_that_cannot_be(door: httpx.Client, name: str) -> None:
+    path, asked, status = FOREIGN[name]
+    answer = door.post(path, json={"prompt": "a", "steps": 1, **asked})
+    assert answer.status_code == status, answer.text
+    assert "Traceback" not in answer.text and "/root" not in answer.text
+
+
+@pytest.mark.parametrize("name", ["A1", "A2 list", "A2 null", "A4", "A5", "A12 digits", "latin-1"])
+@pytest.mark.parametrize("path", THEIRS)
+def test_a_body_that_another_door_cannot_read(door: httpx.Client, path: str, name: str) -> None:
+    answer = door.post(path, content=TEXTS[name][0], headers=JSON)
+    assert answer.status_code in (400, 422) and "Traceback" not in answer.text, answer.text
+
+
 @pytest.mark.parametrize("key", ["", "x" * 256, "a b\tc\x7f"])
 def test_an_idempotency_key_that_cannot_be(door: httpx.Client, key: str) -> None:
     refused(door.post("/api/v1/jobs", json={"prompt": "a"}, headers={"idempotency-key": key}), 422)
@@ -172,6 +232,23 @@ PICTURES: dict[str, tuple[bytes, int, str]] = {
 def test_a_picture_that_cannot_be(door: httpx.Client, name: str) -> None:
     data, status, code = PICTURES[name]
     refused(door.post("/api/v1/uploads", files={"file": ("x.png", data, "image/png")}), status, code)
+
+
+@pytest.mark.parametrize("name", PICTURES)
+def test_a_picture_that_another_door_cannot_take(door: httpx.Client, name: str) -> None:
+    data, status, code = PICTURES[name]
+    text = base64.b64encode(data).decode()
+    for path, asked in (
+        ("/sdapi/v1/img2img", {"prompt": "a", "init_images": [text]}),
+        ("/sdapi/v1/png-info", {"image": text}),
+        ("/sdapi/v1/extra-single-image", {"image": text, "upscaling_resize": 2}),
+        ("/controlnet/detect", {"controlnet_module": "canny", "controlnet_input_images": [text]}),
+    ):
+        answer = door.post(path, json=asked)
+        assert (answer.status_code, answer.json()["error"]) == (status, code), (path, answer.text)
+    edit = door.post("/v1/images/edits", data={"prompt": "a"}, files={"image": ("x.png", data)})
+    assert edit.status_code in (400, 413) and edit.json()["error"]["code"] == code, edit.text
+    refused(door.post("/api/v1/infotext", files={"file": ("x.png", data)}), status, code)
 
 
 @pytest.mark.parametrize("name", ["no file", "text", "junk", "boundary", "parts"])

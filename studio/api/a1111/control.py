@@ -34,6 +34,8 @@ def unit_of(wish: Wish) -> Unit | None:
     scripts = {name.casefold(): script for name, script in (wish.alwayson_scripts or {}).items()}
     script = scripts.get("controlnet")
     rows = script.get("args") if isinstance(script, dict) else None
+    if rows is not None and not isinstance(rows, list):
+        raise BadRequest("controlnet.args is a list of units.", field="alwayson_scripts")
     units = [parse(Unit, row) for row in rows or () if isinstance(row, dict)]
     on = [unit for unit in units if unit.enabled is not False and picture_of(unit)]
     if not on:

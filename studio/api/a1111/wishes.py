@@ -45,7 +45,9 @@ def order_of(studio: Studio, wish: Wish, options: Mapping[str, Any]) -> Order:
     """Names and numbers are checked here, pictures decoded; nothing is written yet."""
     control.check_scripts(wish)
     fields = fields_of(studio, wish)
-    order = Order(fields, max(1, wish.n_iter or 1), dropped_of(wish))
+    if wish.n_iter is not None and wish.n_iter < 1:
+        raise BadRequest(f"n_iter: a whole number of at least 1; got {wish.n_iter}.", field="n_iter")
+    order = Order(fields, wish.n_iter or 1, dropped_of(wish))
     name_parts(studio, order, wish, {**options, **(wish.override_settings or {})})
     if fields["count"] * order.batches > MAX_COUNT:
         asked = fields["count"] * order.batches
@@ -80,7 +82,7 @@ def fields_of(studio: Studio, wish: Wish) -> dict[str, Any]:
     kept = {name: told[name] for name in ("scheduler", *given) if name in told}
     fields: dict[str, Any] = kept | {name: value for name, value in given.items() if value is not None}
     fields["prompt"] = wish.prompt or told.get("prompt") or " "  # these clients may leave it empty
-    fields["count"] = max(1, wish.batch_size or 1)
+    fields["count"] = 1 if wish.batch_size is None else wish.batch_size
     seed = wish.seed if wish.seed is not None else told.get("seed", -1)
     fields["seed"] = secrets.randbelow(DRAWN_SEEDS) if seed == -1 else seed
     return fields

@@ -54,8 +54,10 @@ def fields_of(studio: Studio, wish: Generate) -> dict[str, Any]:
     if wish.model and not THEIRS.fullmatch(wish.model):
         fields["model"] = studio.models.get(wish.model).name
     model = studio.models.get(fields.get("model", studio.models.default()))
-    if wish.steps is not None or wish.quality in EFFORT:
-        fields["steps"] = wish.steps or max(1, round(model.steps * EFFORT[wish.quality]))
+    if wish.steps is not None:
+        fields["steps"] = wish.steps
+    elif wish.quality in EFFORT:
+        fields["steps"] = max(1, round(model.steps * EFFORT[wish.quality]))
     if wish.size not in (None, "", "auto"):
         fields["width"], fields["height"] = size_of(str(wish.size))
     return fields
