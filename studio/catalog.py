@@ -44,6 +44,7 @@ BACKENDS: Mapping[str, Backend] = {
     "float32": Backend("PyTorch float32, exact", "float32", ("cpu", "cuda", "mps")),
     "bfloat16": Backend("PyTorch bfloat16", "bfloat16", ("cpu", "cuda")),
     "float16": Backend("PyTorch float16", "float16", ("cuda",)),
+    "int8": Backend("PyTorch, weights in 8 bits", "bfloat16", ("cpu", "cuda")),
     "openvino": Backend("OpenVINO, bfloat16 where the CPU has it", "bfloat16", ("cpu",), "openvino"),
 }
 
@@ -224,3 +225,10 @@ CONTROLS: Mapping[str, ControlKind] = {"canny": ControlKind("Canny edges", 100, 
 FORMATS: Mapping[str, str] = {"png": "image/png", "jpeg": "image/jpeg", "webp": "image/webp"}
 
 UPSCALERS: Mapping[str, str] = {"lanczos": "Lanczos"}
+
+# Where a brand's logo stands: share of the free room to its left and above it.
+LOGO_POSITIONS: Mapping[str, tuple[float, float]] = {
+    "top-left": (0, 0), "top": (0.5, 0), "top-right": (1, 0),
+    "left": (0, 0.5), "centre": (0.5, 0.5), "right": (1, 0.5),
+    "bottom-left": (0, 1), "bottom": (0.5, 1), "bottom-right": (1, 1),
+}  # fmt: skip

@@ -34,6 +34,7 @@ from studio.library import Database, Library
 from studio.library.library import no_picture
 from studio.library.marks import mark_of
 from studio.library.quotas import Quotas
+from studio.logos import Logos
 from studio.models import LoraRow, ModelRow, Models, Pulls
 from studio.models.forecast import Forecast, Outlook, Policy, foresee, machine_memory
 from studio.palettes import Palettes
@@ -41,8 +42,8 @@ from studio.people import may_see, only_of, speaker
 from studio.presets import Presets
 from studio.review.links import Chosen, LinkView, ShareRequest
 from studio.review.review import Review
-from studio.safety.keys import SigningKey, read_key
 from studio.safety.checks import Checks, told
+from studio.safety.keys import SigningKey, read_key
 from studio.safety.outgoing import MIMES, Outgoing
 from studio.safety.rules import read_rules
 from studio.sandbox import Sandbox
@@ -93,6 +94,7 @@ class Studio:
         self.pulls = Pulls(models)
         self.library, self.executor = library, executor
         self.review = Review(settings, self._for_review)
+        self.logos = Logos(presets, settings.presets_dirs)
         self.rules = read_rules(settings.home / "rules.yaml", "this studio")
         self._checks = Checks(settings.home / "protected", {"protected": self.rules.protected})
         self._database, self.accounts, self.sandbox = database, Accounts(database), Sandbox()
@@ -472,22 +474,26 @@ class Studio:
 
         return Provenance(self.settings.home / "keys", self.settings.organisation, self.settings.mark)
 
-    def client_copy(self, id: str) -> tuple[bytes, str]:
-        """(file, mime type) of a picture for people outside: no settings in it, marked and signed."""
-        outgoing = self._outgoing(self.image(id))
+    def client_copy(self, id: str, logo: bool = True) -> tuple[bytes, str]:
+        """(file, mime type) of a picture for people outside: no settings in it, marked and signed.
+
+        `logo`: with the one of its preset, where that has one. Raises BadRequest (`logo_missing`).
+        """
+        outgoing = self._outgoing(self.image(id), logo)
         return outgoing.file(), MIMES[outgoing.kind]
 
     def _for_review(self, id: str) -> Outgoing:
         """Whoever shared it might see it then."""
         return self._outgoing(self.library.image(id))
 
-    def _outgoing(self, row: ImageRow) -> Outgoing:
+    def _outgoing(self, row: ImageRow, logo: bool = True) -> Outgoing:
         from studio.safety.provenance import Origin
 
         mark = int(mark_of(row.request.model_dump(), row.seed), 16)
         made = datetime.fromtimestamp(row.created, UTC).isoformat(timespec="seconds")
         origin = Origin(mark, row.id, row.request.model, made)
-        return self.provenance.outgoing(self.library.picture_bytes(row.id)[0], origin)
+        overlay = self.logos.of(row.request.preset) if logo else None
+        return self.provenance.outgoing(self.library.picture_bytes(row.id)[0], origin, overlay)
 
     def verify(self, data: bytes) -> Verification:
         """Who made a picture and whether it was changed since. Raises TooLarge, UnsupportedImage."""
@@ -541,7 +547,12 @@ class Studio:
             Chosen(row.id, row.width, row.height, f"{row.request.prompt} {row.width / row.height}")
             for row in rows
         ]
-        worn = {"title": dict(brand.title), "palette": dict(brand.palette)} if brand and brand.palette else {}
+        worn: dict[str, Any] = {}
+        if brand and (brand.palette or brand.logo):
+            logo = self.logos.badge(brand.name)
+            worn = {"title": dict(brand.title), "palette": dict(brand.palette), "logo": logo}
+        for name in {row.request.preset for row in rows}:
+            self.logos.of(name)  # a logo that is missing is told now, not to the client
         return self.review.share(request, chosen, worn, speaker.get().name)
 
     def edges(self, id: str, low: int, high: int, size: tuple[int, int] | None = None) -> bytes:

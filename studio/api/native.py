@@ -144,12 +144,15 @@ def add_images(app: FastAPI, studio: Studio) -> None:
     )  # fmt: skip
     def file(
         id: str, request: Request, download: bool = False,
-        metadata: Annotated[Literal["internal", "client"] | None, Query()] = None,
+        metadata: Annotated[Literal["internal", "client"] | None, Query()] = None, logo: bool = True,
     ) -> Response:  # fmt: skip
-        """`metadata`: internal = with its settings, client = pixels, colour profile and marks of origin."""
+        """`metadata`: internal = with its settings, client = pixels, colour profile and marks of origin.
+
+        `logo`: whether a client copy bears the logo of its preset, where that has one.
+        """
         plain = (metadata or (studio.settings.download if download else "internal")) == "client"
-        data, mime = (studio.client_copy if plain else studio.picture_bytes)(id)
-        tag = f'"{id}-client"' if plain else f'"{id}"'
+        data, mime = studio.client_copy(id, logo) if plain else studio.picture_bytes(id)
+        tag = f'"{id}-client{"" if logo else "-bare"}"' if plain else f'"{id}"'
         headers = {"etag": tag, "cache-control": IMMUTABLE, "content-security-policy": "sandbox"}
         if headers["etag"] in request.headers.get("if-none-match", ""):
             return Response(status_code=304, headers=headers)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from studio.catalog import SCHEDULERS
+from studio.catalog import LOGO_POSITIONS, SCHEDULERS
 from studio.errors import BadRequest, PresetInvalid
 from studio.presets.yaml_nodes import Node, read_nodes, refuse
 from studio.schema import GenerationRequest, LoraRef, nearest_names, parse
@@ -16,11 +16,27 @@ from studio.schema import GenerationRequest, LoraRef, nearest_names, parse
 VERSION = 1
 NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,62}[a-z0-9])?")
 COLOUR = re.compile(r"#[0-9A-Fa-f]{6}")
+FILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,60}\.png")
+LOGO_RANGES = {"width": (0.03, 0.6), "clear": (0.0, 3.0)}
 LANGUAGES = ("en", "zh")
 SETTINGS = ("model", "negative_prompt", "scheduler", "steps", "guidance", "width", "height", "loras")
 LOCKABLE = (*SETTINGS, "background")
 MAX_TEXT = 2_000  # characters
 MAX_ENTRIES = 32  # colours, examples
+
+
+@dataclass(frozen=True)
+class Logo:
+    """Laid over the copies that clients get. `light`, `dark`: files in the folder `logos` beside the preset.
+
+    `width`: share of the picture's. `clear`: space to the edges in heights of the logo.
+    """
+
+    light: str
+    dark: str
+    position: str = "bottom-right"
+    width: float = 0.2
+    clear: float = 0.5
 
 
 @dataclass(frozen=True)
@@ -47,6 +63,7 @@ class Preset:
     palette: Mapping[str, str] = field(default_factory=dict)
     locked: tuple[str, ...] = ()
     examples: tuple[str, ...] = ()
+    logo: Logo | None = None
 
 
 def read_preset(data: bytes, stem: str) -> Preset:
@@ -194,6 +211,30 @@ def _examples(node: Node) -> tuple[str, ...]:
     return tuple(_text(item) for item in _entries(node, list, "a list of prompts"))
 
 
+def _logo(node: Node) -> Logo:
+    found = _entries(node, dict, "a logo with light, dark, position, width and clear")
+    _known(found, Logo.__dataclass_fields__)
+    values: dict[str, Any] = {}
+    for name, one in found.items():
+        if name in ("width", "clear"):
+            values[name] = _number(float, "a number")(one)
+            least, most = LOGO_RANGES[name]
+            if not least <= values[name] <= most:
+                raise refuse(f"{name} is from {least:g} to {most:g}.", one)
+            continue
+        values[name] = _text(one)
+        if name == "position" and values[name] not in LOGO_POSITIONS:
+            hint = nearest_names(values[name], LOGO_POSITIONS)
+            raise refuse(f"no position {values[name][:40]!r}.", one, hint)
+        if name in ("light", "dark") and FILE.fullmatch(values[name]) is None:
+            raise refuse(f"{values[name][:40]!r} is no PNG file's name.", one, "Write logo.png.")
+    missing = [name for name in ("light", "dark") if name not in values]
+    if missing:
+        said = f"the logo has no {' and no '.join(missing)} version."
+        raise refuse(said, node, "The same file may be both.")
+    return Logo(**values)
+
+
 READERS: Mapping[str, Callable[[Node], Any]] = {
     "name": _text,
     "title": _languages,
@@ -210,4 +251,5 @@ READERS: Mapping[str, Callable[[Node], Any]] = {
     "palette": _palette,
     "locked": _locked,
     "examples": _examples,
+    "logo": _logo,
 }

@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Iterable
 
-from studio.errors import StudioError
+from studio.errors import NotFound
 from studio.review import copies
 from studio.review.copies import Give
 from studio.review.links import Links
@@ -72,7 +72,7 @@ class Darkroom:
             return
         try:
             outgoing = self._give(copy.source)
-        except StudioError as error:  # erased from the library meanwhile
+        except NotFound as error:  # erased from the library meanwhile
             log.warning("review link %s goes without a picture: %s", copy.link, error.message)
             self._links.drop(copy)
             return

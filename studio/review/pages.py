@@ -68,7 +68,8 @@ class Pages:
         colours = colours_of(link.brand.get("palette", {}))
         fields = {
             "t": t, "base": base, "strip": colours.strip, "heading": link.title or t("untitled"),
-            "brand": t.of(link.brand.get("title", {})), "offline": False, **more,
+            "brand": t.of(link.brand.get("title", {})), "logo": link.brand.get("logo", ""),
+            "offline": False, **more,
         }  # fmt: skip
         return self._templates.get_template(template).render(fields)
 

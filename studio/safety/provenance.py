@@ -40,13 +40,16 @@ class Provenance:
         self._notary = Notary(read_key(keys, organisation))
         self._marks = marks
 
-    def outgoing(self, file: bytes, origin: Origin) -> Outgoing:
-        """The pixels of `file` (PNG, JPEG, WebP), marked.
+    def outgoing(
+        self, file: bytes, origin: Origin, decorate: Callable[[Image.Image], Image.Image] | None = None
+    ) -> Outgoing:
+        """The pixels of `file` (PNG, JPEG, WebP), marked. `decorate`: what is drawn on them before.
 
         Gone: prompt, seed, settings and every other note. Kept: the colour profile.
         """
         opened = Image.open(io.BytesIO(file), formats=list(MIMES))
-        pixels = np.asarray(opened.convert("RGB"))
+        picture = opened.convert("RGB")
+        pixels = np.asarray(picture if decorate is None else decorate(picture))
         if self._marks and min(pixels.shape[:2]) >= SMALLEST:
             pixels = self._marker.embed(pixels, origin.mark)
 

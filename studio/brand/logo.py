@@ -1,0 +1,67 @@
+"""A brand's logo laid over a picture: clear space, position, and the version that can be seen there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from studio.brand.colour import linear
+from studio.catalog import LOGO_POSITIONS
+
+LUMINANCE = np.array([0.2126, 0.7152, 0.0722])  # WCAG 2.2, relative luminance
+
+
+@dataclass(frozen=True)
+class Placed:
+    """`box`: left, top, width, height in px. `contrast`: WCAG's, 1 to 21, at the worst below it."""
+
+    picture: Image.Image
+    box: tuple[int, int, int, int]
+    version: str
+    contrast: float
+
+
+def overlay(
+    picture: Image.Image, versions: Mapping[str, Image.Image], position: str, width: float, clear: float
+) -> Placed:
+    """`versions`: RGBA by name; the one with most contrast to what lies below is taken.
+
+    `width`: share of the picture's; a logo is never drawn larger than it is. `clear`: space kept to the
+    picture's edges, in heights of the logo.
+    """
+    tried = [_place(picture, name, logo, position, width, clear) for name, logo in versions.items()]
+    name, logo, box, contrast = max(tried, key=lambda one: one[3])
+    out = picture.convert("RGBA")
+    out.alpha_composite(logo, box[:2])
+    return Placed(out.convert("RGB"), box, name, contrast)
+
+
+def _place(
+    picture: Image.Image, name: str, logo: Image.Image, position: str, width: float, clear: float
+) -> tuple[str, Image.Image, tuple[int, int, int, int], float]:
+    shape = logo.height / logo.width
+    wide = min(width * picture.width, logo.width)
+    wide = min(wide, picture.width / (1 + 2 * clear * shape), picture.height / (shape * (1 + 2 * clear)))
+    size = max(1, int(wide)), max(1, int(wide * shape))
+    space = round(clear * size[1])
+    across, down = LOGO_POSITIONS[position]
+    left = space + round(across * (picture.width - 2 * space - size[0]))
+    top = space + round(down * (picture.height - 2 * space - size[1]))
+    small = logo if size == logo.size else logo.resize(size, Image.Resampling.LANCZOS)
+    below = np.asarray(picture.convert("RGB"))[top : top + size[1], left : left + size[0]]
+    return name, small, (left, top, *size), contrast(np.asarray(small), below)
+
+
+def contrast(logo: NDArray[np.uint8], below: NDArray[np.uint8]) -> float:
+    """Of a logo's mean colour ((h, w, 4)) to the lighter and darker tenth of what is below ((h, w, 3))."""
+    drawn = logo[..., 3] > 127
+    if not drawn.any():
+        return 1.0
+    own = float((linear(logo[drawn][:, :3]) @ LUMINANCE).mean())
+    ground = np.percentile(linear(below) @ LUMINANCE, (10, 50, 90))
+    ratios = [(max(own, light) + 0.05) / (min(own, light) + 0.05) for light in ground]
+    return float(min(ratios))

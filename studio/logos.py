@@ -1,0 +1,72 @@
+"""The logos of presets: read from beside the brand files, laid over what goes out."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+
+from PIL import Image
+
+from studio.brand.logo import overlay
+from studio.errors import BadRequest, StudioError
+from studio.presets import Presets
+from studio.presets.preset import Logo
+
+FOLDER = "logos"
+BADGE = 240  # px, widest in the head of a review room
+LARGEST = 16_000_000  # px of a logo file
+
+
+class Logos:
+    """`folders`: those of the presets; an earlier one's file wins. Read each time: a changed file counts."""
+
+    def __init__(self, presets: Presets, folders: Sequence[Path]) -> None:
+        self._presets, self._folders = presets, tuple(folders)
+
+    def of(self, preset: str | None) -> Callable[[Image.Image], Image.Image] | None:
+        """Lays the preset's logo over a picture. None: it has none, or is gone. Raises BadRequest."""
+        logo = self._logo(preset)
+        return None if logo is None else partial(self._over, logo, self._versions(logo))
+
+    def badge(self, preset: str) -> str:
+        """The dark version, for light ground, as base64 of a small PNG; '' where there is none."""
+        logo = self._logo(preset)
+        if logo is None:
+            return ""
+        picture = self._versions(logo)["dark"]
+        picture.thumbnail((BADGE, BADGE), Image.Resampling.LANCZOS)
+        out = io.BytesIO()
+        picture.save(out, "PNG", optimize=True)
+        return base64.b64encode(out.getvalue()).decode()
+
+    def _logo(self, preset: str | None) -> Logo | None:
+        try:
+            return None if preset is None else self._presets.get(preset).logo
+        except StudioError:
+            return None
+
+    def _versions(self, logo: Logo) -> dict[str, Image.Image]:
+        return {"light": self._read(logo.light), "dark": self._read(logo.dark)}
+
+    def _read(self, name: str) -> Image.Image:
+        file = next((f / FOLDER / name for f in self._folders if (f / FOLDER / name).is_file()), None)
+        try:
+            if file is None:
+                raise FileNotFoundError
+            with Image.open(file, formats=["PNG"]) as opened:
+                if opened.width * opened.height > LARGEST:
+                    raise ValueError
+                return opened.convert("RGBA")
+        except (OSError, ValueError):
+            raise BadRequest(
+                f"The logo {name} is missing or no PNG of at most {LARGEST // 10**6} megapixels.",
+                hint="Put it into the folder logos beside the brand file.",
+                field="logo",
+                code="logo_missing",
+            ) from None
+
+    def _over(self, logo: Logo, versions: dict[str, Image.Image], picture: Image.Image) -> Image.Image:
+        return overlay(picture, versions, logo.position, logo.width, logo.clear).picture
