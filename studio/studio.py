@@ -36,7 +36,7 @@ from studio.library.marks import mark_of
 from studio.library.quotas import Quotas
 from studio.logos import Logos
 from studio.models import LoraRow, ModelRow, Models, Pulls
-from studio.models.forecast import Forecast, Outlook, Policy, foresee, machine_memory
+from studio.models.forecast import Forecast, Outlook, Policy, foresee, kind_of, machine_memory
 from studio.palettes import Palettes
 from studio.people import may_see, only_of, speaker
 from studio.presets import Presets
@@ -279,7 +279,9 @@ class Studio:
         if not outlook.fits:
             shapes, worker = self.models.shapes(request.model), self.executor.status()
             run = shapes.run(request)
-            said, hint = shapes.refusal(worker.dtype, run, least.policy, worker.process, outlook.there)
+            said, hint = shapes.refusal(
+                kind_of(worker.backend, worker.dtype), run, least.policy, worker.process, outlook.there
+            )
             raise DoesNotFit(said, hint=hint, field="width")
 
     # --- jobs ---

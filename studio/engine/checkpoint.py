@@ -38,15 +38,16 @@ def elements(folder: Path, part: Part) -> int:
 
 
 def read_network(
-    folder: Path, part: Part, kind: Any, dtype: torch.dtype, device: torch.device = CPU, images: bool = False
-) -> Any:
+    folder: Path, part: Part, kind: Any, dtype: torch.dtype, device: torch.device = CPU, images: bool = False,
+    eight: bool = False,
+) -> Any:  # fmt: skip
     """`kind`: diffusers' or transformers' class. The config is the folder's, so that it can be changed there.
 
-    `images`: see read_weights. Raises RuntimeError when names or shapes are not those of the class.
+    `images`, `eight`: see read_weights. Raises RuntimeError when names or shapes are not those of the class.
     """
     network = empty_network(folder, kind)
     names = set(network.state_dict())
-    read_weights(network, places_of(folder.parent / FILE, part, names), dtype, device, images)
+    read_weights(network, places_of(folder.parent / FILE, part, names), dtype, device, images, eight)
     return network
 
 

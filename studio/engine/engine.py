@@ -14,6 +14,7 @@ from torch import Tensor
 
 from studio.engine import memory, preview, weights
 from studio.engine.backends import choose
+from studio.engine.backends.networks import numbered
 from studio.engine.backends.workshop import Workshop
 from studio.engine.components import Components
 from studio.engine.conditions import Conditioner
@@ -25,6 +26,7 @@ from studio.engine.residency import Residency
 from studio.engine.sample import Sample
 from studio.engine.turns import Key, next_group
 from studio.errors import EngineError, OutOfMemory, StudioError
+from studio.models.forecast import kind_of
 from studio.schema import (
     Cancelled,
     Done,
@@ -57,8 +59,10 @@ class Engine:
         self.choice = choose(settings, self.device)
         self.dtype = self.choice.dtype
         self._workshop = Workshop(settings, self.choice)
-        self.planner = Planner(settings, models, self.device, self.dtype)
-        self._components = Components(models.hashes)
+        self.planner = Planner(settings, models, self.device, kind_of(self.choice.name, numbered(self.dtype)))
+        # Networks in 8 bits are not told from others by their names and shapes: each model has its own.
+        self._eight = self.choice.name == "int8"
+        self._components = None if self._eight else Components(models.hashes)
         self._residency = Residency(
             load=self._load,
             need=self._need,
@@ -83,11 +87,13 @@ class Engine:
             pass
 
     def _need(self, name: str) -> int:
+        if self._eight:
+            return self.models.shapes(name).weights(kind_of("int8", numbered(self.dtype)))
         return weights.bytes_needed(self.models.get(name).folder, self.dtype, self.device, self._components)
 
     def _load(self, name: str) -> weights.ModelBundle:
         row = self.models.get(name)
-        bundle = weights.load(row, self.device, self.dtype, self._components)
+        bundle = weights.load(row, self.device, self.dtype, self._components, self._eight)
         memory.trim()  # what reading left behind
         self._workshop.take(row, bundle)
         return bundle

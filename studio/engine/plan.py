@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import torch
 
 from studio.engine import memory
-from studio.engine.backends.networks import numbered
 from studio.errors import OutOfMemory
 from studio.models.forecast import CODE, SPARE, Forecast, policies
 from studio.schema import ResolvedRequest
@@ -19,9 +18,10 @@ if TYPE_CHECKING:
 
 
 class Planner:
-    def __init__(self, settings: Settings, models: Models, device: torch.device, dtype: torch.dtype) -> None:
+    def __init__(self, settings: Settings, models: Models, device: torch.device, kind: str) -> None:
+        """`kind`: of the numbers, see kind_of."""
         self._asked, self._models, self._device = settings.memory_bytes, models, device
-        self._dtype = numbered(dtype)
+        self._dtype = kind
         self.process = memory.process(device)
         self.ladder = tuple(policies(settings.rows))  # fastest first
 

@@ -14,6 +14,7 @@ from typing import Any, BinaryIO
 import torch
 from torch import Tensor
 
+from studio.engine import int8
 from studio.models.layout import Part, Source
 from studio.safetensors_header import Header, read_header
 
@@ -53,14 +54,19 @@ def places_of(file: Path, part: Part, names: set[str]) -> dict[str, Place]:
 
 
 def read_weights(
-    network: Any, places: Mapping[str, Place], dtype: torch.dtype, device: torch.device, images: bool
-) -> None:
+    network: Any, places: Mapping[str, Place], dtype: torch.dtype, device: torch.device, images: bool,
+    eight: bool = False,
+) -> None:  # fmt: skip
     """Gives an empty network its weights. `images`: convolutions are laid out channels-last.
+
+    `eight`: rounded to 8 bits where that costs little, see int8.
 
     Raises RuntimeError when names or shapes are not those of the network, OSError, ValueError.
     """
     state: dict[str, Tensor] = {}
     opened: dict[Path, BinaryIO] = {}
+    scales: dict[str, Tensor] = {}
+    wide = int8.layers(network) if eight else frozenset()
     try:
         for name, place in places.items():
             if place.file not in opened:
@@ -69,11 +75,19 @@ def read_weights(
             tensor = _turned(_tensor(opened[place.file], place), place.source)
             if images and tensor.ndim == 4:
                 layout = torch.channels_last
-            state[name] = tensor.to(device, dtype, memory_format=layout)
+            small = int8.rounded(tensor) if name in wide else None
+            if small is not None:
+                state[name], scales[name] = (part.to(device) for part in small)
+                state[name] = state[name].contiguous(memory_format=layout) if images else state[name]
+            else:
+                state[name] = tensor.to(device, dtype, memory_format=layout)
     finally:
         for file in opened.values():
             file.close()
+    network.requires_grad_(False)  # whole numbers have no gradient
     network.load_state_dict(state, strict=True, assign=True)
+    for name, scale in scales.items():
+        int8.turn(network, name, scale)
 
 
 def _tensor(file: BinaryIO, place: Place) -> Tensor:

@@ -83,6 +83,7 @@ class ModelBundle:
     parts: Mapping[int, int]
     factors: Tensor
     banks: Mapping[str, Bank]
+    eight: bool = False  # weights in 8 bits
     texts: OrderedDict[Any, Any] = field(default_factory=OrderedDict)
 
     @property
@@ -147,15 +148,19 @@ def bytes_needed(
 
 
 def load(
-    row: Located, device: torch.device, dtype: torch.dtype, components: Components | None = None
-) -> ModelBundle:
+    row: Located, device: torch.device, dtype: torch.dtype, components: Components | None = None,
+    eight: bool = False,
+) -> ModelBundle:  # fmt: skip
     """Raises EngineError (with the part's name, never a path) when a part is missing or broken.
 
     `components`: weights that are in memory already are taken from there, and new ones are told to it.
+    `eight`: in 8 bits where that costs little; the VAE stays as it is.
     """
     folder = row.folder
     networks = {
-        name: _network(folder / name, device, _dtype_of(name, folder, dtype), components)
+        name: _network(
+            folder / name, device, _dtype_of(name, folder, dtype), components, eight and name != "vae"
+        )
         for name in NETWORKS
         if (folder / name / "config.json").is_file()
     }
@@ -185,13 +190,16 @@ def load(
         dtype=dtype,
         parts=parts,
         factors=preview.fit(networks["vae"]),
+        eight=eight,
         banks={
             name: Bank(networks[name], name) for name in networks if name == "unet" or name.startswith("text")
         },
     )
 
 
-def _network(folder: Path, device: torch.device, dtype: torch.dtype, components: Components | None) -> Any:
+def _network(
+    folder: Path, device: torch.device, dtype: torch.dtype, components: Components | None, eight: bool
+) -> Any:
     kind, images = NETWORKS[folder.name], not folder.name.startswith("text")
     try:
         part = checkpoint.part_of(folder)
@@ -200,9 +208,9 @@ def _network(folder: Path, device: torch.device, dtype: torch.dtype, components:
             network = checkpoint.empty_network(folder, kind)
             fill(network, shared)
         elif part is not None:
-            network = checkpoint.read_network(folder, part, kind, dtype, device, images)
+            network = checkpoint.read_network(folder, part, kind, dtype, device, images, eight)
         else:
-            network = _read(folder, kind, dtype, device, images)
+            network = _read(folder, kind, dtype, device, images, eight)
     except Exception as error:  # each library has its own; what a person can do about it is the same
         if ran_out(error):
             raise
@@ -216,13 +224,15 @@ def _network(folder: Path, device: torch.device, dtype: torch.dtype, components:
     return network
 
 
-def _read(folder: Path, kind: Any, dtype: torch.dtype, device: torch.device, images: bool) -> Any:
+def _read(
+    folder: Path, kind: Any, dtype: torch.dtype, device: torch.device, images: bool, eight: bool
+) -> Any:
     """`images`: convolutions channels-last: VAE decode 0.80 of the time, UNet 0.95 (bench/LOG.md)."""
     files = weight_files(folder)
     network = checkpoint.empty_network(folder, kind)
     places = places_in(files, set(network.state_dict())) if files else None
     if places is not None:
-        read_weights(network, places, dtype, device, images)
+        read_weights(network, places, dtype, device, images, eight)
         return network
     # Names of older days, which the libraries translate: at the price of a second copy while it is read.
     options: dict[str, Any] = {"use_safetensors": True, "local_files_only": True, "dtype": dtype}

@@ -21,15 +21,29 @@ from studio.models.folders import NETWORKS, read_config, weight_files
 from studio.safetensors_header import read_header
 
 SIZES = (512, 768, 1024)  # px, for telling what a model takes
-WIDTHS: Mapping[str, int] = {"float32": 4, "float16": 2, "bfloat16": 2}  # bytes of a number
+WIDTHS: Mapping[str, int] = {
+    "float32": 4,
+    "float16": 2,
+    "bfloat16": 2,
+    "int8": 2,
+}  # bytes of a number at work
 PROCESS = 500 * 2**20  # bytes of a worker before its first model, where it has not said so yet
 GIB = 2**30
 CODE = 75 * 2**20  # bytes of vocabularies, kernels and libraries that loading and the first run bring in
+# Bytes of a number in a call's feature maps: as in float32, for in half types CPU kernels pack their inputs a
+# second time (SD 1.5 in bfloat16 at 512 px: 0.5 GiB measured where its maps have 0.13).
+PACKED = 4
 SPARE = 1.25  # of the work: what the allocator and the CPU library keep between two calls
+SCALES = 1.02  # of 8-bit weights: their scales, and the layers that keep their type
 # In units of a block's own feature map: a feed-forward layer holds 4 x 4 of them (gate and product of twice
 # four), beside its input, three earlier versions of it and the attention's output.
 FEED_FORWARD = 21
 TILES = (64, 32)  # latents a side; the picture is drawn piece by piece, at the price of faint seams
+
+
+def kind_of(backend: str, dtype: str) -> str:
+    """What `dtype` means here: the worker's type of numbers, or int8 with the type it computes in."""
+    return dtype if backend != "int8" else "int8" if dtype == "bfloat16" else f"int8 {dtype}"
 
 
 @dataclass(frozen=True)
@@ -85,6 +99,8 @@ class Worker(Protocol):
     @property
     def dtype(self) -> str: ...
     @property
+    def backend(self) -> str: ...
+    @property
     def process(self) -> int: ...
 
 
@@ -131,6 +147,8 @@ class Shapes:
         self.vae = read_config(folder / "vae" / "config.json")
         self.elements = dict(_elements(folder))
         self.largest = _largest(self.unet)
+        texts = (read_config(folder / name / "config.json") for name in ("text_encoder", "text_encoder_2"))
+        self.words = sum(int(text.get("vocab_size", 0)) * int(text.get("hidden_size", 0)) for text in texts)
         self.two_encoders = (folder / "text_encoder_2").is_dir()
         self._drawn = list(self.vae.get("block_out_channels", [128, 256, 512, 512]))
         self.factor = int(2 ** (len(self._drawn) - 1))
@@ -144,13 +162,16 @@ class Shapes:
 
     def weights(self, dtype: str) -> int:
         """Bytes of all networks, each in its type: see weights.load. `dtype`: the worker's."""
-        return sum(count * self._width(name, dtype) for name, count in self.elements.items())
+        held = sum(count * self._width(name, dtype) for name, count in self.elements.items())
+        if dtype.startswith("int8"):
+            held = int(SCALES * held) + 3 * self.words
+        return held
 
     def forecast(self, dtype: str, run: Run, policy: Policy, process: int = PROCESS) -> Forecast:
         size = WIDTHS.get(dtype, 4)
         tall, wide = run.height // self.factor, run.width // self.factor
         rows = min(run.rows, policy.rows)
-        call = rows * tall * wide * self._call(run.control) * size + self.largest * size
+        call = rows * tall * wide * self._call(run.control) * PACKED + self.largest * size
         if run.start:
             read = 3 * self._drawn[0] * run.width * run.height * self._width("vae", dtype)
             call = max(call, read)
@@ -173,6 +194,8 @@ class Shapes:
 
     def _width(self, network: str, dtype: str) -> int:
         size = WIDTHS.get(dtype, 4)
+        if dtype.startswith("int8") and network != "vae":
+            return 1
         if network.startswith("text") and dtype == "bfloat16":
             return 4
         upcast = self.two_encoders and self.vae.get("force_upcast", True)
@@ -208,7 +231,7 @@ class Outlook:
 def foresee(shapes: Shapes, run: Run, rows: int, worker: Worker, there: int) -> Forecast:
     """The forecast of the fastest policy that fits into `there` bytes, else of the smallest one."""
     for policy in policies(rows):
-        found = shapes.forecast(worker.dtype, run, policy, worker.process or PROCESS)
+        found = shapes.forecast(kind_of(worker.backend, worker.dtype), run, policy, worker.process or PROCESS)
         if not there or found.peak <= there:
             return found
     return found

@@ -6,6 +6,7 @@ from typing import Any
 
 import gradio as gr
 
+from studio.catalog import BACKENDS
 from studio.schema import JobView, StudioStatus
 from studio.ui import models
 from studio.ui.form import Page
@@ -71,6 +72,7 @@ def worker(t: Text, status: StudioStatus) -> Markup:
                 (t("worker"), t("ready") if at.ready else t("starting")),
                 (t("device"), at.device),
                 (t("dtype"), at.dtype),
+                (t("backend"), BACKENDS[at.backend].label if at.backend in BACKENDS else at.backend),
                 (t("memory"), gigabytes(at.memory)),
                 (t("resident"), resident or t("nothing")),
                 (t("adapters"), ", ".join(at.adapters) or t("nothing")),

@@ -499,6 +499,7 @@ WORDS: Mapping[str, tuple[str, str]] = {
     "worker": ("Worker", "计算进程"),
     "device": ("Device", "设备"),
     "dtype": ("Number format", "数值格式"),
+    "backend": ("Backend", "推理后端"),
     "memory": ("Memory in use", "内存占用"),
     "resident": ("Models in memory", "驻留模型"),
     "adapters": ("LoRAs in memory", "驻留 LoRA"),

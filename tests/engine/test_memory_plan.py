@@ -113,7 +113,7 @@ def test_the_ladder_goes_down_and_the_first_that_fits_is_taken(shelf: Shelf, tmp
         def shapes(self, name: str) -> Shapes:
             return shapes
 
-    planner = Planner(Settings(device="cpu"), One(), torch.device("cpu"), torch.float32)  # type: ignore[arg-type]
+    planner = Planner(Settings(device="cpu"), One(), torch.device("cpu"), "float32")  # type: ignore[arg-type]
     chosen = [planner.choose(request, work, ()).policy for work in works]
     assert chosen[:5] == list(policies(8))[:5]
 

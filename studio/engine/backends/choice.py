@@ -44,7 +44,7 @@ class Choice:
     def dtype(self) -> torch.dtype:
         """Of the networks PyTorch holds. They answer while a backend is being made, and where it cannot."""
         dtype: torch.dtype = getattr(torch, BACKENDS[self.name].dtype)
-        return dtype if self.name != "openvino" or fast_bfloat16() else torch.float32
+        return dtype if self.name not in ("openvino", "int8") or fast_bfloat16() else torch.float32
 
 
 def choose(settings: Settings, device: torch.device) -> Choice:

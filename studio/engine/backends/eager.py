@@ -16,7 +16,7 @@ class Eager:
 
     @property
     def name(self) -> str:
-        return numbered(self._bundle.dtype)
+        return "int8" if self._bundle.eight else numbered(self._bundle.dtype)
 
     def predict(self, call: Call) -> Tensor:
         extra: dict[str, Any] = {}
