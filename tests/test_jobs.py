@@ -197,6 +197,28 @@ def test_a_running_job_that_is_cancelled_keeps_its_pictures_and_takes_no_more(
     assert isinstance(list(one.jobs.events(job.id, 0))[-1][1], Cancelled)
 
 
+def test_a_running_job_that_is_cancelled_is_let_go_at_its_next_step(desk: Callable[..., Desk]) -> None:
+    first, go = threading.Event(), threading.Event()
+    steps: list[int] = []
+
+    def long(asked: ResolvedRequest) -> Iterator[Event]:
+        yield Progress(1, 150, None)
+        first.set()
+        assert go.wait(20)
+        for step in range(2, 151):
+            steps.append(step)
+            yield Progress(step, 150, None)
+        yield Done(1.0)
+
+    one = desk(long)
+    job = one.jobs.submit(request())
+    assert first.wait(20)
+    one.jobs.cancel(job.id)
+    go.set()
+    wait_for(lambda: one.executor.closed == 1)
+    assert steps == [2]
+
+
 def test_a_picture_that_comes_while_the_cancel_is_answered_is_not_kept(desk: Callable[..., Desk]) -> None:
     stamping, go = threading.Event(), threading.Event()
 

@@ -78,7 +78,10 @@ def test_sigterm_finishes_the_picture_and_keeps_the_rest(home: Path, server: sub
 def test_a_second_server_of_one_home_says_so_and_stops(home: Path, server: subprocess.Popen[str]) -> None:
     address = address_of(server)
     second = start(home)
-    _, said = second.communicate(timeout=60)
+    try:
+        _, said = second.communicate(timeout=60)
+    finally:
+        second.kill()
     assert second.returncode == 2
     assert f"serves this home folder already: {address.removeprefix('http://')}" in said
     assert str(home) not in said and "Traceback" not in said
