@@ -16,6 +16,7 @@ from studio.presets import Presets
 from studio.presets.preset import Logo
 
 FOLDER = "logos"
+LEAST = 64  # px of width below which nobody can read a logo: then there is none
 BADGE = 240  # px, widest in the head of a review room
 LARGEST = 16_000_000  # px of a logo file
 
@@ -69,4 +70,6 @@ class Logos:
             ) from None
 
     def _over(self, logo: Logo, versions: dict[str, Image.Image], picture: Image.Image) -> Image.Image:
+        if logo.width * picture.width < LEAST:
+            return picture
         return overlay(picture, versions, logo.position, logo.width, logo.clear).picture

@@ -100,8 +100,8 @@ def studio(tmp_path: Path) -> Iterator[Studio]:
         yield studio
 
 
-def made(studio: Studio) -> str:
-    request = GenerationRequest(prompt="a red mug", preset="acme", width=256, height=256, steps=2, seed=5)
+def made(studio: Studio, side: int = 256) -> str:
+    request = GenerationRequest(prompt="a red mug", preset="acme", width=side, height=side, steps=2, seed=5)
     return studio.wait(studio.submit(request).id).images[0].id
 
 
@@ -115,6 +115,12 @@ def test_client_copies_bear_the_logo_and_are_marked_and_signed_all_the_same(stud
     for file in (copy, bare):
         found = studio.verify(file)
         assert (found.verdict, found.pictures) == ("ours, unchanged", (id,))
+
+
+def test_a_logo_that_nobody_could_read_is_left_out(studio: Studio) -> None:
+    id = made(studio, 128)  # 40 % of it are 51 px
+    copies = (Image.open(io.BytesIO(studio.client_copy(id, logo)[0])) for logo in (True, False))
+    assert len({copy.tobytes() for copy in copies}) == 1
 
 
 def test_the_room_wears_the_logo_and_a_missing_one_is_told_before_sharing(studio: Studio) -> None:
