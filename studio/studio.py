@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
@@ -17,11 +16,10 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 from PIL import Image
 
-from studio import __version__, edges, infotext, presets, prompt, uploads
+from studio import __version__, edges, infotext, uploads
 from studio.accounts import Accounts
 from studio.brand.palette import PaletteScore
 from studio.campaigns import Campaigns
-from studio.catalog import CONTROLS, SCHEDULERS
 from studio.errors import BadRequest, DoesNotFit, EngineError, NotFound
 from studio.executors import Executor, make_executor
 from studio.infotext import Found
@@ -35,11 +33,12 @@ from studio.library.library import no_picture
 from studio.library.marks import mark_of
 from studio.library.quotas import Quotas
 from studio.logos import Logos
-from studio.models import LoraRow, ModelRow, Models, Pulls
+from studio.models import LoraRow, Models, Pulls
 from studio.models.forecast import Forecast, Outlook, Policy, foresee, kind_of, machine_memory
 from studio.palettes import Palettes
 from studio.people import may_see, only_of, speaker
 from studio.presets import Presets
+from studio.requests import Requests
 from studio.review.links import Chosen, LinkView, ShareRequest
 from studio.review.review import Review
 from studio.safety.checks import Checks, told
@@ -48,17 +47,13 @@ from studio.safety.outgoing import MIMES, Outgoing
 from studio.safety.rules import read_rules
 from studio.sandbox import Sandbox
 from studio.schema import (
-    HANDLING,
     Event,
     GenerationRequest,
     ImageRow,
     JobView,
-    LoraRef,
     Rendered,
     ResolvedRequest,
     StudioStatus,
-    nearest_names,
-    parse,
 )
 from studio.settings import Settings
 from studio.trainings import Trainings
@@ -68,7 +63,6 @@ if TYPE_CHECKING:
     from studio.safety.provenance import Provenance
     from studio.safety.verdict import Verification
 
-DRAWN_SEEDS = 4_294_967_294  # seeds are drawn from 0 to this less one, as other tools do
 RANKED = 500  # newest pictures that sorting by palette looks at
 AHEAD = 3  # ticks of work that a campaign keeps in the queue: the engine never waits for its next row
 PICTURES = ("init_image", "mask")  # fields that name one
@@ -96,6 +90,7 @@ class Studio:
         self.review = Review(settings, self._for_review)
         self.logos = Logos(presets, settings.presets_dirs)
         self.rules = read_rules(settings.home / "rules.yaml", "this studio")
+        self.requests = Requests(models, presets, self.rules, self.picture_bytes)
         self._checks = Checks(settings.home / "protected", {"protected": self.rules.protected})
         self._database, self.accounts, self.sandbox = database, Accounts(database), Sandbox()
         models.vet = self.sandbox.check_weights
@@ -162,81 +157,7 @@ class Studio:
         Preset, then `<lora:...>` tags of the prompt, then the model's own defaults, then the seed. Raises
         NotFound and BadRequest with the field at fault and the nearest names.
         """
-        if request.preset is not None:
-            request = presets.apply(self.presets.get(request.preset), request)
-        model = self.models.get(request.model if request.model is not None else self.models.default())
-        loras = self._stack(request, model)
-        self.rules.check(_plain(request.prompt))
-        prompt.parse(request.negative_prompt or "", field="negative_prompt")
-        self._check_names(request, model)
-        self._check_pictures(request)
-        asked = request.model_dump(exclude={"seed", "loras", "control", *HANDLING}, exclude_none=True)
-        seed = request.seed
-        return parse(
-            ResolvedRequest,
-            {
-                "negative_prompt": "",
-                "width": model.size,
-                "height": model.size,
-                "steps": model.steps,
-                "guidance": model.guidance,
-                "scheduler": model.scheduler,
-                **asked,
-                "model": model.name,
-                "seed": secrets.randbelow(DRAWN_SEEDS) if seed is None or seed == -1 else seed,
-                "loras": [lora.model_dump() for lora in loras],
-                "control": None if request.control is None else request.control.model_dump(),
-            },
-        )
-
-    def _stack(self, request: GenerationRequest, model: ModelRow) -> list[LoraRef]:
-        """The request's LoRAs and those its prompt names, by their file's name; each fits the model."""
-        stack = [(lora.name, lora.weight) for lora in request.loras]
-        named = {name for name, _ in stack}
-        stack += [(tag.name, tag.unet) for tag in prompt.parse(request.prompt).loras if tag.name not in named]
-        for name, _ in stack:
-            self.models.check_lora(name, model.name)
-        return [
-            parse(LoraRef, {"name": self.models.lora(name).name, "weight": weight}) for name, weight in stack
-        ]
-
-    def _check_names(self, request: GenerationRequest, model: ModelRow) -> None:
-        if request.scheduler is not None and request.scheduler not in SCHEDULERS:
-            raise BadRequest(
-                f"No scheduler {request.scheduler!r}.",
-                hint=nearest_names(request.scheduler, SCHEDULERS),
-                field="scheduler",
-                code="scheduler_not_found",
-            )
-        control = request.control
-        if control is not None and control.type not in model.controls:
-            raise BadRequest(
-                f"Model {model.name} has no {CONTROLS[control.type].label} ControlNet.",
-                hint=f"Controls of this model: {', '.join(model.controls) or 'none'}.",
-                field="control.type",
-                code="control_not_available",
-            )
-
-    def _check_pictures(self, request: GenerationRequest) -> None:
-        found: dict[str, bytes] = {}
-        control = None if request.control is None else request.control.image
-        for field, id in (
-            ("control.image", control),
-            ("init_image", request.init_image),
-            ("mask", request.mask),
-        ):
-            if id is not None:
-                try:
-                    found[field] = self.picture_bytes(id)[0]
-                except NotFound as error:
-                    raise NotFound(
-                        f"{field}: no picture {id!r}.",
-                        hint="Send it to uploads first; the answer has its id.",
-                        field=field,
-                        code=error.code,
-                    ) from None
-        if "mask" in found:
-            uploads.check_mask(found["mask"], uploads.size_of(found["init_image"]))
+        return self.requests.resolve(request)
 
     def _inputs(self, request: ResolvedRequest, snapshot: Mapping[str, Any]) -> Mapping[str, bytes]:
         """What travels beside a request to whoever runs it, by picture id. Asked when its turn has come.
@@ -377,9 +298,7 @@ class Studio:
         """Id of a picture that was cleaned."""
         user = speaker.get().name
         self.quotas.check_storage(len(picture.data))
-        return self.library.add_upload(
-            picture.data, picture.format, picture.width, picture.height, user=user
-        )
+        return self.library.add_upload(picture.data, picture.format, picture.width, picture.height, user=user)
 
     def picture_bytes(self, id: str) -> tuple[bytes, str]:
         """(file, mime type) of an upload or of a picture. Raises NotFound, also for somebody else's."""
@@ -594,11 +513,6 @@ def _pictures_of(request: ResolvedRequest) -> list[str]:
     """Ids of the pictures that a request names."""
     control = None if request.control is None else request.control.image
     return [id for id in (control, request.init_image, request.mask) if id is not None]
-
-
-def _plain(text: str) -> str:
-    """The words of a prompt without emphasis: spans as one text, for a weight must not part a word."""
-    return " ".join("".join(span.text for span in spans) for spans in prompt.parse(text).sections)
 
 
 def _versions() -> dict[str, str]:

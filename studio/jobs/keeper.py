@@ -101,8 +101,6 @@ class Keeper:
             self._database.back_up_daily(DAY)
 
 
-
-
 def _is_free(lock: IO[Any]) -> bool:
     """True where this process holds `lock` alone from now on."""
     try:

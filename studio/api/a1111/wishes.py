@@ -13,8 +13,9 @@ from studio.api.a1111 import control
 from studio.api.a1111.names import model_named, scheduler_key
 from studio.api.a1111.shapes import UNSUPPORTED, ImageToImage, TextToImage, Unit, Wish
 from studio.errors import BadRequest, NotFound
+from studio.requests import DRAWN_SEEDS
 from studio.schema import MAX_COUNT, MAX_SEED, GenerationRequest, parse
-from studio.studio import DRAWN_SEEDS, Studio
+from studio.studio import Studio
 from studio.uploads import Upload
 
 HIRES_STRENGTH = 0.7
