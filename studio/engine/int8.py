@@ -20,7 +20,7 @@ class Int8Linear(nn.Linear):
     scale: Tensor
 
     def forward(self, x: Tensor) -> Tensor:
-        y = F.linear(x, self.weight.to(x.dtype)) * self.scale.to(x.dtype)
+        y: Tensor = F.linear(x, self.weight.to(x.dtype)) * self.scale.to(x.dtype)
         return y if self.bias is None else y + self.bias
 
 
@@ -28,7 +28,9 @@ class Int8Conv2d(nn.Conv2d):
     scale: Tensor
 
     def forward(self, x: Tensor) -> Tensor:
-        y = self._conv_forward(x, self.weight.to(x.dtype), None) * self.scale.to(x.dtype)[:, None, None]
+        y: Tensor = (
+            self._conv_forward(x, self.weight.to(x.dtype), None) * self.scale.to(x.dtype)[:, None, None]
+        )
         return y if self.bias is None else y + self.bias[:, None, None]
 
 
