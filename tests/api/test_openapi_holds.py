@@ -35,6 +35,7 @@ EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "1"))  # of each operation: allow
 HELD = [
     not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance,
 ]  # fmt: skip
+COSTLY = {"count": (1, 64), "n": (1, 10), "width": (64, 2048), "height": (64, 2048), "upscale": (1, 4)}
 MODES = (GenerationMode.POSITIVE, GenerationMode.NEGATIVE)
 
 
@@ -48,11 +49,19 @@ def described(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
             yield schemathesis.openapi.from_url(f"{address}/openapi.json", timeout=120)
 
 
+def cheapen(body: Any) -> None:
+    """64 pictures of 8192 px are allowed, and take their time."""
+    for name, (least, most) in COSTLY.items() if isinstance(body, dict) else ():
+        if isinstance(body.get(name), (int, float)) and least <= body[name] <= most:
+            body[name] = least
+
+
 def wrong(operation: Any) -> list[str]:
     """What is wrong with the answers of one operation."""
     found: list[str] = []
 
     def ask(case: Any) -> None:
+        cheapen(case.body)
         try:
             case.call_and_validate(checks=HELD, timeout=60)
         except (Exception, FailureGroup) as error:
@@ -72,7 +81,8 @@ def wrong(operation: Any) -> list[str]:
 def test_every_answer_keeps_to_its_description(described: Any) -> None:
     operations = [result.ok() for result in described.get_all_operations()]
     assert len(operations) > 50
-    assert [line for operation in operations for line in wrong(operation)] == []
+    found = [line for operation in operations for line in wrong(operation)]
+    assert not found, "\n".join(found)
 
 
 def test_an_answer_that_is_not_described_is_found() -> None:
