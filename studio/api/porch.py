@@ -1,6 +1,7 @@
 """Answers while the rest is still being imported: that the process lives, and that the page is coming.
 
 Importing the web app costs 2 s of CPU, which a busy machine stretches; this needs the standard library alone.
+From start to the first /livez on two busy cores, five times each: 1.3 to 2.1 s with it, 5.3 to 8.1 s without.
 """
 
 from __future__ import annotations
