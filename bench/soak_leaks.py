@@ -4,9 +4,9 @@
     python bench/soak_leaks.py --only loras --times 200
     python bench/soak_leaks.py --only loras --keep    # keeps 1 MiB at each time: must end with an error
 
-Goals: LoRA switches +3 % of the process's memory, model switches +5 %, page loads +64 MiB; no descriptor
-more. Each in a process of its own, the pocket model with pictures of 64 px in one step; only one model fits
-in memory at a time.
+Goals: LoRA switches +3 % of the process's memory, model switches +5 %, page loads +64 MiB; at most three
+descriptors more. Each in a process of its own, the pocket model with pictures of 64 px in one step; only one
+model fits in memory at a time.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parent.parent
 MIB = 2**20
+SPARE = 3  # descriptors: the database's pool opens another connection now and then
 ONE_MODEL = 130 * MIB  # the pocket model in float32 takes 100
 LORAS = ("guochao", "nordic", "neon")
 MODELS = ("pocket", "second", "third")
@@ -146,7 +147,7 @@ def within(
         f"descriptors {descriptors} and {now}",
         flush=True,
     )
-    return last - first <= limit and now <= descriptors
+    return last - first <= limit and now <= descriptors + SPARE
 
 
 PARTS = {"loras": (loras, 1000), "models": (models, 200), "pages": (pages, 5000)}
