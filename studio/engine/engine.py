@@ -56,6 +56,8 @@ class Engine:
     def __init__(self, settings: Settings, models: Models) -> None:
         self.settings, self.models = settings, models
         self.device = weights.pick_device(settings.device)
+        if settings.memory_bytes:
+            memory.hold_back()
         self.choice = choose(settings, self.device)
         self.dtype = self.choice.dtype
         self._workshop = Workshop(settings, self.choice)

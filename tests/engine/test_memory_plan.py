@@ -246,3 +246,31 @@ def test_a_model_is_read_without_a_second_copy_of_its_weights(shelf: Shelf) -> N
     kept = weights.bytes_needed(folder, torch.bfloat16)
     activations = Shapes(folder).forecast("bfloat16", Run(128, 128), Policy(2)).work
     assert live.peak < kept + 2 * largest + activations
+
+
+KEPT = """
+import sys, torch
+from studio.engine import memory
+if sys.argv[1] == "held":
+    memory.hold_back()
+cpu = torch.device("cpu")
+del (first := [torch.ones(2**23 - 2**16)])[:]  # 32 MB, freed: from here on glibc keeps what is smaller
+before = memory.used(cpu)
+rows = [torch.ones(2**19) for _ in range(100)]  # 2 MiB each
+last = [torch.ones(64) for _ in range(2000)]  # lies above them, so that the heap cannot shrink
+del rows
+print((memory.used(cpu) - before) >> 20)
+"""
+
+
+def test_with_a_budget_freed_memory_goes_back_at_once() -> None:
+    kept = {
+        way: int(
+            subprocess.run(
+                [sys.executable, "-W", "ignore", "-c", KEPT, way], capture_output=True, text=True, check=True,
+                env={"PYTHONPATH": str(ROOT), "PATH": "", "HOME": "/nowhere"},
+            ).stdout
+        )
+        for way in ("held", "plain")
+    }  # fmt: skip
+    assert kept["held"] < 20 < 150 < kept["plain"]
