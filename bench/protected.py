@@ -1,8 +1,8 @@
-"""Protected marks in drawn scenes: `python -m bench.protected [--scenes 1000] [--placed 400] [--many 10000]`.
+"""Protected marks in drawn scenes: `python -m bench.protected [--scenes 1000] [--placed 400] [--many 3000]`.
 
 A mark of 12 to 40 % of the width, turned up to 10 degrees, recoloured, JPEG 80, in a scene of 512 px; as many
 scenes without one as asked. Then the same with many protected pictures: what a check costs. CPU seconds, one
-thread; 1,000 + 400 + 10,000 take about 8 minutes.
+thread; 1,000 + 400 + 3,000 take about 10 minutes.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--scenes", type=int, default=1000)
     parser.add_argument("--placed", type=int, default=400)
-    parser.add_argument("--many", type=int, default=10_000)
+    parser.add_argument("--many", type=int, default=3_000)
     asked = parser.parse_args()
     cv2.setNumThreads(1)
     index = Index(known(MARKS))

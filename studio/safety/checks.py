@@ -30,7 +30,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Checked:
-    """`looked_for`: how many things. `done`: '' where nothing was found, else the policy that was followed."""
+    """`looked_for`: how many things. `done`: '' where nothing was found, else the policy followed."""
 
     check: str
     looked_for: int

@@ -23,7 +23,7 @@ MOST = 10_000
 
 
 class Protected:
-    """Looks at the folder each time it is asked; learns anew when a file came, went or changed. Thread-safe."""
+    """Looks at the folder each time it is asked; learns anew when a file changed. Thread-safe."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder

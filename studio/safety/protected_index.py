@@ -1,8 +1,8 @@
 """Finding known marks in a picture: corner words vote for a mark, a place and a size; lines then judge.
 
 A mark is learned at CANON px, turned a little each way. A picture is looked at on levels, so that on one of
-them each mark in it is about that large. Corners that look alike vote for where the mark's middle would be; the
-places with most votes are compared line by line.
+them each mark in it is about that large. Corners that look alike vote for where the mark's middle would be;
+the places with most votes are compared line by line.
 """
 
 from __future__ import annotations
