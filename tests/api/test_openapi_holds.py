@@ -50,7 +50,9 @@ def described(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 
 
 def cheapen(body: Any) -> None:
-    """64 pictures of 8192 px are allowed, and take their time."""
+    """64 pictures of 8192 px are allowed, and take their time; a paused queue takes for ever."""
+    if isinstance(body, dict) and body.get("paused") is True:
+        body["paused"] = False
     for name, (least, most) in COSTLY.items() if isinstance(body, dict) else ():
         if isinstance(body.get(name), (int, float)) and least <= body[name] <= most:
             body[name] = least
