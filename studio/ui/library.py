@@ -205,12 +205,8 @@ def detail(t: Any, image: ImageRow) -> Markup:
         "section",
         stage.mat(stage.frames([stage.picture(image)], image.width, image.height), stage.caption(t, image)),
         element(
-            "div",
-            shelves.star_button(t, image),
-            stage.download(t, image),
-            stage.copy_button(t, stage.settings(image)),
-            verb,
-            class_="acts",
+            "div", shelves.star_button(t, image), stage.download(t, image),
+            stage.copy_button(t, stage.settings(image)), verb, class_="acts",
         ),  # fmt: skip
         class_="stage small",
         data_image=image.id,
