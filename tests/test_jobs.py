@@ -164,6 +164,15 @@ def test_a_full_queue_takes_not_one_more(desk: Callable[..., Desk]) -> None:
     assert answers.count(True) == 5 and one.jobs.counts() == (5, 0)
 
 
+def test_a_place_that_comes_free_in_a_full_queue_is_given_at_once(desk: Callable[..., Desk]) -> None:
+    one = desk(start=False, queue=1)
+    job = one.jobs.submit(request())
+    with pytest.raises(QueueFull):
+        one.jobs.submit(request())
+    one.jobs.cancel(job.id)
+    assert one.jobs.submit(request()).state == "queued"
+
+
 def test_a_queued_job_that_is_cancelled_never_runs(desk: Callable[..., Desk]) -> None:
     one = desk(start=False)
     job = one.jobs.submit(request())

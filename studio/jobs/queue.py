@@ -20,6 +20,7 @@ LOCAL = "local"  # whose everything is where nobody signs in
 OPEN = ("queued", "running")
 ATTEMPTS = 2  # of a job whose worker died: one that kills every worker must not stop the queue
 FULL_FOR = 0.1  # s after the queue was full in which nobody looks whether it still is
+NOT_FULL = (0.0, 0)
 LEASE = 30.0  # s that a claim holds without a sign of life of its process
 SPARE = 60_000  # event numbers, a minute of the clock: rows learn of given ones only now and then
 KEY_LIFE = 24 * 3600.0  # s that an idempotency key is remembered
@@ -65,7 +66,7 @@ class Queue:
         self._database, self._me, self._most = database, me, most
         self.lives = False  # True once something renews the leases of this process
         self._turns: dict[str, float] = {}  # when each user last got a turn
-        self._full = (0.0, 0)  # until when the queue counts as full, and the jobs it held
+        self._full = NOT_FULL  # until when the queue counts as full, and the jobs it held
 
     # --- in ---
 
@@ -154,6 +155,7 @@ class Queue:
             connection.execute(update(jobs).where(jobs.c.id == first.id).values(change))
             row = connection.execute(select(jobs).where(jobs.c.id == first.id)).one()
         self._turns[row.user] = time.monotonic()
+        self._full = NOT_FULL
         return row
 
     def _ranks(self) -> Subquery:
@@ -177,7 +179,9 @@ class Queue:
         last = {"state": state, "seconds": seconds, "error": error, "last_event": number}
         last["ended"] = time.time()
         with self._database.write() as connection:
-            return connection.execute(update(jobs).where(where).values(last)).rowcount == 1
+            done = connection.execute(update(jobs).where(where).values(last)).rowcount == 1
+        self._full = NOT_FULL
+        return done
 
     def requeue(self, row: Row[Any], attempts: int) -> bool:
         """Back to its place, where `row` is still the claim that runs it."""
