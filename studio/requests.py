@@ -38,11 +38,15 @@ class Requests:
 
     def resolve(self, request: GenerationRequest) -> ResolvedRequest:
         """See `Studio.resolve`."""
+        rules = [self._rules]
         if request.preset is not None:
-            request = presets.apply(self._presets.get(request.preset), request)
+            preset = self._presets.get(request.preset)
+            request = presets.apply(preset, request)
+            rules.append(Rules(f"preset {preset.name}", preset.banned, preset.required))
         model = self._models.get(request.model if request.model is not None else self._models.default())
         loras = self._stack(request, model)
-        self._rules.check(_plain(request.prompt))
+        for rule in rules:
+            rule.check(_plain(request.prompt))
         prompt.parse(request.negative_prompt or "", field="negative_prompt")
         self._check_names(request, model)
         self._check_pictures(request)

@@ -38,7 +38,9 @@ class Settings(BaseSettings):
     model: str = Field("pocket", description="Model a request gets when neither it nor its preset names one.")
     device: str = Field("auto", description="auto, cpu, cuda, cuda:1, mps.")
     backend: str = Field(
-        "auto", description="float32 (exact), bfloat16, int8 (half the memory), openvino; auto = what was fastest at first start."
+        "auto",
+        description="float32 (exact), bfloat16, int8 (half the memory), openvino; "
+        "auto = what was fastest at first start.",
     )
     memory: str = Field("", description="For weights and activations, such as 4GiB; empty = what is free.")
     rows: int = Field(8, ge=1, le=64, description="Most UNet rows of one tick.")

@@ -36,6 +36,7 @@ def asked(**fields: Any) -> GenerationRequest:
         ("version: 1\npalette:\n  primary: #FF6600", "line 3", "colour missing"),
         ("version: 1\npalette: {a: 000000}", "line 2, column 14", "not quoted"),
         ("version: 1\npalette: {a: '#12345'}", "line 2", "no colour"),
+        ("version: 1\nbanned: [good, '!']", "line 2, column 16", "no word"),
         ("version: 1\npalette: {a: 'red;'}", "line 2", "no colour"),
         ("version: 1\npalette: {a: 'rgb(300,0,0)'}", "line 2", "no colour"),
         ("a: &x {b: *x}", "line 1, column 4", "aliases"),
@@ -154,12 +155,15 @@ loras: [{name: neon, weight: -0.5}, {name: nordic}]
 palette: {Primary red: '#c8102e'}
 locked: [loras, steps, background]
 examples: [a mug, 一个杯子]
+banned: [cigarette, "100"]
+required: [warm light]
 """
     preset = read_preset(text.encode(), "brand")
     assert preset.loras == (LoraRef(name="neon", weight=-0.5), LoraRef(name="nordic", weight=1.0))
     assert (preset.steps, preset.guidance, preset.width, preset.height) == (12, 4.5, 128, 96)
     assert preset.palette == {"Primary red": "#C8102E"} and preset.locked == ("loras", "steps", "background")
     assert preset.examples == ("a mug", "一个杯子")
+    assert (preset.banned, preset.required) == (("cigarette", "100"), ("warm light",))
 
 
 BRAND = Preset(

@@ -56,6 +56,18 @@ def test_a_banned_word_is_refused_before_anything_is_queued(studio: Studio, prom
     assert studio.jobs_list() == []
 
 
+def test_a_brand_has_words_of_its_own(studio: Studio, home: Path) -> None:
+    (home / "presets").mkdir()
+    brand = "version: 1\nprompt: '{prompt}, acme'\nbanned: [plastic]\nrequired: [acme, mug]\n"
+    (home / "presets" / "acme.yaml").write_text(brand)
+    assert studio.resolve(GenerationRequest(prompt="a mug", preset="acme")).prompt == "a mug, acme"
+    assert studio.resolve(GenerationRequest(prompt="plastic")).prompt == "plastic"
+    for prompt, code in (("a (plas:1.3)tic mug", "banned_word"), ("a cup", "required_word")):
+        with pytest.raises(BadRequest, match="a rule of preset acme") as caught:
+            studio.resolve(GenerationRequest(prompt=prompt, preset="acme"))
+        assert caught.value.code == code
+
+
 def test_a_client_copy_comes_home_again(studio: Studio) -> None:
     id = made(studio)
     copy, mime = studio.client_copy(id)

@@ -22,7 +22,8 @@ LANGUAGES = ("en", "zh")
 SETTINGS = ("model", "negative_prompt", "scheduler", "steps", "guidance", "width", "height", "loras")
 LOCKABLE = (*SETTINGS, "background")
 MAX_TEXT = 2_000  # characters
-MAX_ENTRIES = 32  # colours, examples
+MAX_ENTRIES = 32  # colours, examples, words
+MAX_WORD = 80  # characters of a banned or required word
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class Preset:
 
     `locked`: settings of the preset that win over the request's; the others fill what it left out.
     `background` locks the scene: a request's own "on a ... background" gives way to the frame's.
-    `palette`: '#RRGGBB' by role.
+    `palette`: '#RRGGBB' by role. `banned`, `required`: words that a prompt must not, or must, hold with it.
     """
 
     name: str
@@ -64,6 +65,8 @@ class Preset:
     locked: tuple[str, ...] = ()
     examples: tuple[str, ...] = ()
     logo: Logo | None = None
+    banned: tuple[str, ...] = ()
+    required: tuple[str, ...] = ()
 
 
 def read_preset(data: bytes, stem: str) -> Preset:
@@ -211,6 +214,17 @@ def _examples(node: Node) -> tuple[str, ...]:
     return tuple(_text(item) for item in _entries(node, list, "a list of prompts"))
 
 
+def _words(node: Node) -> tuple[str, ...]:
+    """Words and phrases for `studio.safety.rules`."""
+    words = []
+    for item in _entries(node, list, "a list of words"):
+        word = _text(item)
+        if not any(letter.isalnum() for letter in word) or len(word) > MAX_WORD:
+            raise refuse(f"{word[:40]!r} is no word.", item, f"Write 1 to {MAX_WORD} letters.")
+        words.append(word)
+    return tuple(words)
+
+
 def _logo(node: Node) -> Logo:
     found = _entries(node, dict, "a logo with light, dark, position, width and clear")
     _known(found, Logo.__dataclass_fields__)
@@ -252,4 +266,6 @@ READERS: Mapping[str, Callable[[Node], Any]] = {
     "locked": _locked,
     "examples": _examples,
     "logo": _logo,
+    "banned": _words,
+    "required": _words,
 }

@@ -390,7 +390,7 @@ def test_status_says_what_is_there(engine: Engine) -> None:
 
 def test_a_picture_of_the_preview_is_small_and_a_jpeg(engine: Engine) -> None:
     events = run(engine, a=ask(steps=3, width=48, height=32))
-    (seen,) = of(events, "a", Preview)
+    seen = of(events, "a", Preview)[0]  # one every half second: a slow machine makes more
     assert isinstance(seen, Preview)
     with Image.open(io.BytesIO(seen.data)) as picture:
         assert (picture.format, picture.size) == ("JPEG", (48, 32))
