@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -15,17 +15,16 @@ from studio.errors import BadRequest, StudioError
 from studio.presets import Presets
 from studio.presets.preset import Logo
 
-FOLDER = "logos"
 LEAST = 64  # px of width below which nobody can read a logo: then there is none
 BADGE = 240  # px, widest in the head of a review room
 LARGEST = 16_000_000  # px of a logo file
 
 
 class Logos:
-    """`folders`: those of the presets; an earlier one's file wins. Read each time: a changed file counts."""
+    """`find`: a logo's file by its name. Read each time: a changed file counts."""
 
-    def __init__(self, presets: Presets, folders: Sequence[Path]) -> None:
-        self._presets, self._folders = presets, tuple(folders)
+    def __init__(self, presets: Presets, find: Callable[[str], Path | None]) -> None:
+        self._presets, self._find = presets, find
 
     def of(self, preset: str | None) -> Callable[[Image.Image], Image.Image] | None:
         """Lays the preset's logo over a picture. None: it has none, or is gone. Raises BadRequest."""
@@ -53,7 +52,7 @@ class Logos:
         return {"light": self._read(logo.light), "dark": self._read(logo.dark)}
 
     def _read(self, name: str) -> Image.Image:
-        file = next((f / FOLDER / name for f in self._folders if (f / FOLDER / name).is_file()), None)
+        file = self._find(name)
         try:
             if file is None:
                 raise FileNotFoundError

@@ -84,11 +84,11 @@ class Studio:
         self.settings, self.models, self.presets = settings, models, presets
         own, shipped = settings.presets_dirs
         self.kits = Kits(presets, own, shipped, settings.home / "kits")
-        self.trade = Trade(self.kits, models, self.add_lora, self._signing_key)
+        self.trade = Trade(self.kits, models, self.add_lora, self.cleaned, self._signing_key)
         self.pulls = Pulls(models)
         self.library, self.executor = library, executor
         self.review = Review(settings, self._for_review)
-        self.logos = Logos(presets, settings.presets_dirs)
+        self.logos = Logos(presets, self.kits.logo)
         self.rules = read_rules(settings.home / "rules.yaml", "this studio")
         self.requests = Requests(models, presets, self.rules, self.picture_bytes)
         self._checks = Checks(settings.home / "protected", {"protected": self.rules.protected})

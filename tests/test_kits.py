@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 from folders import make_lora, make_model
+from PIL import Image
 
-from studio.errors import BadRequest, Conflict, NotFound, PresetInvalid
+from studio.errors import BadRequest, Conflict, NotFound, PresetInvalid, UnsupportedImage
 from studio.executors import FakeExecutor
 from studio.kits.kits import digest
 from studio.schema import GenerationRequest
@@ -117,6 +118,27 @@ def test_a_kit_takes_text_and_styles_to_another_studio(acme: Studio, other: Stud
     assert other.kits.text("acme") == BRAND and other.models.lora("acme").name == "acme"
     assert row.signer.name == "Brand Studio" and not row.signer.ours
     assert bring(acme, exported(acme))[0].signer.ours
+
+
+def test_a_kit_takes_its_logos_along(acme: Studio, other: Studio, home: Path, tmp_path: Path) -> None:
+    picture = io.BytesIO()
+    Image.new("RGBA", (40, 20), "red").save(picture, "PNG")
+    (home / "presets" / "logos").mkdir(parents=True)
+    (home / "presets" / "logos" / "acme.png").write_bytes(picture.getvalue())
+    acme.kits.save("acme", BRAND + "logo: {light: acme.png, dark: acme.png}\n", "anna")
+    kit = exported(acme)
+    bring(other, kit)
+    there = tmp_path / "other" / "presets" / "logos" / "acme.png"
+    assert there.read_bytes() == picture.getvalue()
+    there.write_bytes(b"another")
+    with pytest.raises(Conflict) as caught:
+        bring(other, kit)
+    assert caught.value.code == "logo_exists"
+    bring(other, kit, replace=True)
+    assert there.read_bytes() == picture.getvalue()
+    (home / "presets" / "logos" / "acme.png").write_bytes(b"no picture")
+    with pytest.raises(UnsupportedImage):
+        bring(other, exported(acme))
 
 
 def test_a_name_that_is_taken_gets_a_number(acme: Studio, tmp_path: Path) -> None:

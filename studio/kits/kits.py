@@ -18,6 +18,7 @@ from studio.presets.preset import NAME
 from studio.presets.yaml_nodes import MAX_BYTES
 
 HISTORY = "history.jsonl"
+LOGOS = "logos"  # folder beside the brand files
 LISTED = 100  # newest versions that are shown; all are kept
 
 
@@ -96,6 +97,27 @@ class Kits:
                     code="preset_builtin",
                 )
             _file(self._own, name).unlink()
+
+    def logo(self, file: str) -> Path | None:
+        """Where a preset's logo lies; the company's own wins. `file`: as a brand file names it."""
+        places = (folder / LOGOS / Path(file).name for folder in (self._own, self._shipped))
+        return next((place for place in places if place.is_file()), None)
+
+    def add_logo(self, file: str, data: bytes, replace: bool = False) -> None:
+        """Raises Conflict (`logo_exists`) where another picture has the name."""
+        there = self.logo(file)
+        if there is not None and there.read_bytes() == data:
+            return
+        if there is not None and not replace:
+            raise Conflict(
+                f"Another logo {file[:80]} is there.",
+                hint="Import with replace, or rename yours.",
+                code="logo_exists",
+            )
+        target = self._own / LOGOS / Path(file).name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.unlink(missing_ok=True)
+        write_whole(target, data)
 
     def versions(self, name: str) -> Sequence[Version]:
         """Newest first, those of a deleted preset too. Raises NotFound for a name that cannot be one."""

@@ -1,9 +1,9 @@
-"""A `.brandkit`: a ZIP of one brand file, the LoRAs it names and a signed list of both.
+"""A `.brandkit`: a ZIP of one brand file, the LoRAs and logos it names, and a signed list of them all.
 
     kit.json   {"format": 1, "name", "made", "by", "files": {"brand.yaml": {"sha256", "bytes"}, ...}}
     kit.sig    ECDSA P-256 over the bytes of kit.json, DER
     chain.pem  the signer's certificates, leaf first
-    brand.yaml, loras/NAME.safetensors
+    brand.yaml, loras/NAME.safetensors, logos/NAME.png
 
 Nothing in it is believed before the signature over kit.json and each file's hash were checked. The signer is
 told, not judged: whoever made it can sign, so a person decides whether the name is one they expect.
@@ -35,9 +35,11 @@ from studio.safety.keys import SigningKey
 FORMAT = 1
 BRAND, INDEX, SIGNATURE, CHAIN = "brand.yaml", "kit.json", "kit.sig", "chain.pem"
 LORA = re.compile(r"loras/([^/\\\x00-\x1f]{1,100})\.safetensors")
+LOGO = re.compile(r"logos/([A-Za-z0-9][\w.-]{0,79}\.png)", re.ASCII)
 MAX_FILES = 40
 MAX_SMALL = 256 * 2**10  # bytes of the index, the signature, the certificates
 MAX_LORA = 2 * 2**30
+MAX_LOGO = 8 * 2**20
 PIECE = 2**20
 
 
@@ -52,22 +54,23 @@ class Signer:
 
 @dataclass(frozen=True)
 class Package:
-    """`loras`: unpacked files by LoRA name."""
+    """`loras`: unpacked files by LoRA name. `logos`: by the file's name."""
 
     name: str
     text: str
     loras: Mapping[str, Path]
+    logos: Mapping[str, Path]
     by: str
     made: str
     signer: Signer
 
 
-def pack(out: IO[bytes], name: str, text: str, loras: Mapping[str, Path], by: str, key: SigningKey) -> None:
-    """Writes the ZIP. LoRAs are stored as they are: weights do not compress."""
+def pack(out: IO[bytes], name: str, text: str, members: Mapping[str, Path], by: str, key: SigningKey) -> None:
+    """Writes the ZIP. `members`: files by their place in it, stored as they are: weights do not compress."""
     files = {BRAND: _entry(BytesIO(text.encode()))}
-    for lora, file in loras.items():
+    for place, file in members.items():
         with file.open("rb") as stream:
-            files[f"loras/{lora}.safetensors"] = _entry(stream)
+            files[place] = _entry(stream)
     made = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
     index = json.dumps(
         {"format": FORMAT, "name": name, "made": made, "by": by, "files": files},
@@ -78,12 +81,12 @@ def pack(out: IO[bytes], name: str, text: str, loras: Mapping[str, Path], by: st
         kit.writestr(SIGNATURE, _sign(index, key))
         kit.writestr(CHAIN, key.chain)
         kit.writestr(BRAND, text.encode())
-        for lora, file in loras.items():
-            kit.write(file, f"loras/{lora}.safetensors")
+        for place, file in members.items():
+            kit.write(file, place)
 
 
 def unpack(data: IO[bytes], folder: Path, key: SigningKey) -> Package:
-    """LoRAs are written to `folder`. Raises BadRequest (`bad_kit`, `kit_changed`)."""
+    """LoRAs and logos are written to `folder`. Raises BadRequest (`bad_kit`, `kit_changed`)."""
     try:
         with zipfile.ZipFile(data) as kit:
             return _read(kit, folder, key)
@@ -106,16 +109,27 @@ def _read(kit: zipfile.ZipFile, folder: Path, key: SigningKey) -> Package:
     told = _index(index)
     text = _small(kit, BRAND, MAX_BYTES)
     _match(BRAND, hashlib.sha256(text).hexdigest(), told)
-    loras: dict[str, Path] = {}
-    for name in told["files"]:
-        found = LORA.fullmatch(name)
-        if name == BRAND:
+    found: dict[str, dict[str, Path]] = {"loras": {}, "logos": {}}
+    for place in told["files"]:
+        if place == BRAND:
             continue
-        if found is None or name not in sizes or sizes[name] > MAX_LORA:
-            raise BadRequest(f"The brand kit lists {name[:80]!r}, which it cannot hold.", code="bad_kit")
-        loras[found[1]] = file = folder / f"{len(loras)}.safetensors"
-        _match(name, _unpack_one(kit, name, file), told)
-    return Package(told["name"], text.decode("utf-8-sig"), loras, told["by"], told["made"], signer)
+        kind, name, limit = _member(place)
+        if place not in sizes:
+            raise BadRequest(f"The brand kit lacks {place[:80]!r}.", hint="Export it again.", code="bad_kit")
+        file = folder / f"{kind}-{len(found[kind])}{Path(place).suffix}"
+        found[kind][name] = file
+        _match(place, _unpack_one(kit, place, file, limit), told)
+    brand = text.decode("utf-8-sig")
+    return Package(told["name"], brand, found["loras"], found["logos"], told["by"], told["made"], signer)
+
+
+def _member(place: str) -> tuple[str, str, int]:
+    """(kind, name, most bytes). Raises BadRequest for what a kit cannot hold."""
+    if lora := LORA.fullmatch(place):
+        return "loras", lora[1], MAX_LORA
+    if logo := LOGO.fullmatch(place):
+        return "logos", logo[1], MAX_LOGO
+    raise BadRequest(f"The brand kit lists {place[:80]!r}, which it cannot hold.", code="bad_kit")
 
 
 def _small(kit: zipfile.ZipFile, name: str, limit: int = MAX_SMALL) -> bytes:
@@ -126,13 +140,13 @@ def _small(kit: zipfile.ZipFile, name: str, limit: int = MAX_SMALL) -> bytes:
     return data
 
 
-def _unpack_one(kit: zipfile.ZipFile, name: str, file: Path) -> str:
-    found, left = hashlib.sha256(), MAX_LORA
+def _unpack_one(kit: zipfile.ZipFile, name: str, file: Path, limit: int) -> str:
+    found, left = hashlib.sha256(), limit
     with kit.open(name) as source, file.open("xb") as out:
         while piece := source.read(PIECE):
             left -= len(piece)
             if left < 0:
-                raise BadRequest(f"{name[:80]} has more than {MAX_LORA} bytes.", code="bad_kit")
+                raise BadRequest(f"{name[:80]} has more than {limit} bytes.", code="bad_kit")
             found.update(piece)
             out.write(piece)
     return found.hexdigest()

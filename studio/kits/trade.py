@@ -14,6 +14,7 @@ from studio.kits import foreign
 from studio.kits.kits import Kits, renamed
 from studio.kits.package import Package, Signer, pack, unpack
 from studio.models import LoraRow, Models
+from studio.presets import Preset
 from studio.presets.yaml_nodes import MAX_BYTES
 from studio.safety.keys import SigningKey
 
@@ -37,20 +38,31 @@ class Brought:
 
 
 class Trade:
-    """`add_lora` takes in a LoRA's file under a name, judged; `key` reads the studio's signing key."""
+    """`add_lora` takes in a LoRA's file under a name, judged; `judge` refuses what is no picture.
+
+    `key` reads the studio's signing key.
+    """
 
     def __init__(
         self, kits: Kits, models: Models, add_lora: Callable[[Path, str], LoraRow],
-        key: Callable[[], SigningKey],
+        judge: Callable[[bytes], object], key: Callable[[], SigningKey],
     ) -> None:  # fmt: skip
-        self._kits, self._models, self._add_lora, self._key = kits, models, add_lora, key
+        self._kits, self._models, self._add_lora = kits, models, add_lora
+        self._judge, self._key = judge, key
 
     def export(self, name: str, by: str, out: IO[bytes]) -> None:
-        """A signed kit with the LoRAs that the brand wears. Raises NotFound, PresetInvalid."""
+        """A signed kit with the LoRAs and logos that the brand wears. Raises NotFound, PresetInvalid."""
         text = self._kits.text(name)
-        worn = self._kits.check(name, text).loras or ()
-        loras = {lora.name: self._models.lora(lora.name).file for lora in worn}
-        pack(out, name, text, loras, by, self._key())
+        preset = self._kits.check(name, text)
+        members = {
+            f"loras/{lora.name}.safetensors": self._models.lora(lora.name).file for lora in preset.loras or ()
+        }
+        for logo in _logos(preset):
+            file = self._kits.logo(logo)
+            if file is None:
+                raise NotFound(f"The logo {logo} is missing.", field="logo", code="logo_missing")
+            members[f"logos/{logo}"] = file
+        pack(out, name, text, members, by, self._key())
 
     def bring(self, data: IO[bytes], filename: str, by: str, replace: bool = False) -> Sequence[Brought]:
         """Every brand in a file; its kind is told by the ending of `filename`.
@@ -82,10 +94,15 @@ class Trade:
         lacking = [name for name in sorted(unlisted) if not self._has_lora(name)]
         if lacking:
             raise BadRequest(f"The brand kit lacks the LoRA {lacking[0]!r} that it wears.", code="bad_kit")
+        logos = {name: kit.logos[name].read_bytes() for name in _logos(preset) if name in kit.logos}
+        for data in logos.values():
+            self._judge(data)
         fresh = [name for name in kit.loras if not self._has_lora(name)]
         try:
             for name, file in kit.loras.items():
                 self._add_lora(file, name)
+            for name, data in logos.items():
+                self._kits.add_logo(name, data, replace)
             kept = self._save(kit.name, kit.text, by, replace)
         except StudioError:
             for name in fresh:  # a kit that is refused leaves nothing behind
@@ -119,6 +136,10 @@ class Trade:
     def _drop_lora(self, name: str) -> None:
         if self._has_lora(name):
             self._models.lora(name).file.unlink(missing_ok=True)
+
+
+def _logos(preset: Preset) -> Sequence[str]:
+    return () if preset.logo is None else sorted({preset.logo.light, preset.logo.dark})
 
 
 def _read(data: IO[bytes], limit: int) -> bytes:
