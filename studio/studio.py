@@ -213,10 +213,11 @@ class Studio:
         `key`: the same key and request within a day gives the same job; with another request, Conflict.
         A request with a seed that the library has the pictures of is answered with them, unless `force`.
         """
-        resolved = self.resolve(request)
-        self._check_memory(resolved)
+        with self.models.one_look():
+            resolved = self.resolve(request)
+            self._check_memory(resolved)
+            snapshot = self.weights.snapshot(resolved)
         user = speaker.get().name
-        snapshot = self.weights.snapshot(resolved)
         cache_key = source = None
         if request.seed is not None and request.seed != -1:
             pictures = self.library.hashes(_pictures_of(resolved))

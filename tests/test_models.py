@@ -364,3 +364,14 @@ def test_the_shipped_model_and_styles_are_recognised(tmp_path: Path) -> None:
     for lora in models.loras():
         models.check_lora(lora.name, "pocket")
         assert lora.trigger
+
+
+def test_within_one_look_a_folder_is_read_once_and_after_it_anew(home: Path) -> None:
+    models = Models(Settings(home=home))
+    make_model(home / "models" / "other")
+    with models.one_look(), models.one_look():
+        row = models.get("other")
+        shutil.rmtree(home / "models" / "other")
+        assert models.get("other") == row
+    with pytest.raises(NotFound):
+        models.get("other")
