@@ -71,6 +71,12 @@ def test_a_mistake_is_told_with_its_place_and_changes_nothing(acme: Studio, home
     assert not (home / "presets" / "other.yaml").exists()
 
 
+def test_half_a_character_is_told_and_kept_nowhere(acme: Studio) -> None:
+    with pytest.raises(PresetInvalid, match="Line 2"):
+        acme.kits.save("acme", "version: 1\n# \ud800", "anna")
+    assert acme.kits.versions("acme") == []
+
+
 @pytest.mark.parametrize("name", ["../x", "a/b", "", "A", "x" * 65, ".", "a\0b"])
 def test_no_name_reaches_outside_the_folder(acme: Studio, name: str) -> None:
     for act in (acme.kits.text, acme.kits.versions, acme.kits.delete, acme.kits.is_own):

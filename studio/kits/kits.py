@@ -62,7 +62,12 @@ class Kits:
 
     def check(self, name: str, text: str) -> Preset:
         """Raises PresetInvalid, which names line and column."""
-        return read_preset(text.encode("utf-8", "replace"), name)
+        try:
+            data = text.encode()
+        except UnicodeEncodeError as error:  # half of a pair, as JSON and the page can send it
+            line = text.count("\n", 0, error.start) + 1
+            raise PresetInvalid(f"Line {line}: a character that is none.", hint="Take it out.") from None
+        return read_preset(data, name)
 
     def save(self, name: str, text: str, by: str, base: str | None = None) -> Preset:
         """Keeps the text as the newest version, and uses it. `base`: digest of the text it was made from.
