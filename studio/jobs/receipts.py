@@ -100,11 +100,7 @@ class Weights:
         return hashlib.sha256(text.encode()).hexdigest()
 
     def _files(self, request: ResolvedRequest) -> Iterator[tuple[str, Path]]:
-        folder = self._models.get(request.model).folder
-        if not folder.is_dir():
-            yield request.model, folder
-        for file in sorted(folder.rglob("*.safetensors")):
-            yield f"{request.model}/{file.relative_to(folder).as_posix()}", file
+        yield from self._models.weight_files(request.model)
         for lora in request.loras:
             yield f"LoRA {lora.name}", self._models.lora(lora.name).file
 

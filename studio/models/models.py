@@ -8,7 +8,8 @@ import os
 import re
 import shutil
 import threading
-from collections.abc import Callable, Hashable, Iterator, Mapping
+import time
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -28,6 +29,7 @@ from studio.schema import nearest_names
 from studio.settings import ROOT, Settings
 
 NAME = re.compile(r"(?!\.)[\w .+-]{1,100}(?<![ .])")
+LOOK = 0.05  # seconds that what was seen of the folders holds for requests that arrive together
 KEPT_SUFFIXES = (".json", ".txt", ".safetensors")  # of a model folder; all else stays behind
 
 ModelRows = list[ModelRow]
@@ -49,16 +51,20 @@ class Models:
         self._seen: dict[tuple[Any, ...], Any] = {}
         self._lock = threading.Lock()
         self._look = threading.local()
+        self._last: tuple[float, dict[Hashable, Any]] = (-LOOK, {})
 
     @contextlib.contextmanager
     def one_look(self) -> Iterator[None]:
-        """In the block this thread looks at each folder once: a request asks for its model four times,
-        which was a fifth of what taking it in costs.
+        """In the block this thread looks at each folder once, or takes what a look of the last LOOK seconds
+        saw: a request asks for its model four times, which was a fifth of what taking it in costs.
         """
         if hasattr(self._look, "found"):
             yield
             return
-        self._look.found = {}
+        now = time.monotonic()
+        if now - self._last[0] > LOOK:
+            self._last = (now, {})
+        self._look.found = self._last[1]
         try:
             yield
         finally:
@@ -255,6 +261,11 @@ class Models:
         folder = self.get(name).folder
         return self._once(("shapes", folder, *self._stamp_of(folder)), lambda: Shapes(folder))
 
+    def weight_files(self, name: str) -> Sequence[tuple[str, Path]]:
+        """(name within the model, file) of everything that holds its weights. Raises as `get`."""
+        folder = self.get(name).folder
+        return self._looked(("weights", folder), lambda: _weight_files(name, folder))
+
     def default(self) -> str:
         """The model of requests that name none: as STUDIO_MODEL says, else as chosen, else the built-in."""
         if self._fixed:
@@ -335,6 +346,13 @@ def _judge(folder: Path) -> ModelRow | StudioError:
         return read_folder(folder, folder.name, builtin=folder.is_relative_to(ROOT / "assets"))
     except StudioError as error:
         return error
+
+
+def _weight_files(name: str, folder: Path) -> Sequence[tuple[str, Path]]:
+    if not folder.is_dir():
+        return [(name, folder)]
+    files = sorted(folder.rglob("*.safetensors"))
+    return [(f"{name}/{file.relative_to(folder).as_posix()}", file) for file in files]
 
 
 def _entries(folder: Path) -> tuple[Path, ...]:

@@ -144,7 +144,8 @@ def test_ten_thousand_guesses_are_throttled_and_the_client_is_not(rooms: Rooms, 
     assert set(seen) == {404, 429} and seen.total() == 10_000
     assert seen[404] <= 150 + (time.monotonic() - began)  # 100 at once, then one a second
     assert client.get(link.url).status_code == 200  # though it comes from the same address
-    assert client.get(f"{base}/{'x' * 32}").headers["retry-after"]
+    further = [client.get(f"{base}/{'x' * 32}") for _ in range(5)]  # one a second may pass
+    assert [answer.headers["retry-after"] for answer in further if answer.status_code == 429]
 
 
 def guess(url: str, tokens: list[str], at_once: int = 200) -> Counter[int]:
