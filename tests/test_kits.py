@@ -202,6 +202,21 @@ def test_a_kit_that_was_changed_is_refused_and_leaves_nothing(
     assert "acme" not in other.kits.names() and not (tmp_path / "other" / "loras").exists()
 
 
+@pytest.mark.parametrize("bomb", ["deflated", "overlapping"])
+def test_a_signed_bomb_is_not_unpacked(acme: Studio, other: Studio, bomb: str) -> None:
+    acme.kits.save("acme", BRAND, "anna")
+    out = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(exported(acme))) as source, zipfile.ZipFile(out, "w") as target:
+        for name in source.namelist():
+            kind = zipfile.ZIP_DEFLATED if bomb == "deflated" and "lora" in name else zipfile.ZIP_STORED
+            target.writestr(name, source.read(name), kind)
+        if bomb == "overlapping":  # two entries that both say they hold what is there once
+            for entry in target.filelist[-2:]:
+                entry.file_size = entry.compress_size = 2 * 2**30
+    with pytest.raises(BadRequest, match="packed by another tool"):
+        bring(other, out.getvalue())
+
+
 def test_a_signed_kit_still_cannot_name_a_place(acme: Studio, other: Studio, tmp_path: Path) -> None:
     """Whoever has a key can sign anything."""
     from studio.kits import package

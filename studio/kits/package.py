@@ -39,6 +39,7 @@ LOGO = re.compile(r"logos/([A-Za-z0-9][\w.-]{0,79}\.png)", re.ASCII)
 MAX_FILES = 40
 MAX_SMALL = 256 * 2**10  # bytes of the index, the signature, the certificates
 MAX_LORA = 2 * 2**30
+MAX_KIT = 3 * 2**30
 MAX_LOGO = 8 * 2**20
 PIECE = 2**20
 
@@ -98,6 +99,13 @@ def unpack(data: IO[bytes], folder: Path, key: SigningKey) -> Package:
 
 def _read(kit: zipfile.ZipFile, folder: Path, key: SigningKey) -> Package:
     sizes = {entry.filename: entry.file_size for entry in kit.infolist()}
+    packed = any(entry.compress_type != zipfile.ZIP_STORED for entry in kit.infolist())
+    if packed or sum(sizes.values()) > MAX_KIT:  # a bomb is one or the other; a kit is neither
+        raise BadRequest(
+            f"The brand kit was packed by another tool, or holds more than {MAX_KIT // 2**30} GiB.",
+            hint="Export it again.",
+            code="bad_kit",
+        )
     missing = [name for name in (INDEX, SIGNATURE, CHAIN, BRAND) if name not in sizes]
     if missing or len(sizes) > MAX_FILES:
         what = (
