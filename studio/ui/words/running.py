@@ -1,0 +1,67 @@
+"""The System tab."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+RUNNING: Mapping[str, tuple[str, str]] = {
+    # system
+    "worker": ("Worker", "计算进程"),
+    "device": ("Device", "设备"),
+    "dtype": ("Number format", "数值格式"),
+    "backend": ("Backend", "推理后端"),
+    "memory": ("Memory in use", "内存占用"),
+    "resident": ("Models in memory", "驻留模型"),
+    "adapters": ("LoRAs in memory", "驻留 LoRA"),
+    "rows": ("Rows per tick", "每拍行数"),
+    "queue": ("Queue", "队列"),
+    "queue_is": ("{queued} waiting, {running} running", "等待 {queued}，运行 {running}"),
+    "trashed": ("In the trash", "回收站"),
+    "no_model": ("No model yet", "尚无模型"),
+    "pictures": ("Pictures kept", "作品数"),
+    "versions": ("Versions", "版本"),
+    "models": ("Models", "模型"),
+    "nothing": ("none", "无"),
+    # the models on it
+    "model_default": ("default", "默认"),
+    "model_builtin": ("built in", "内置"),
+    "outlook_of": ("About {memory} of {there} memory", "约需内存 {memory}，共 {there}"),
+    "outlook_memory": ("About {memory} of memory", "约需内存 {memory}"),
+    "outlook_tight": ("in smaller steps, so that it fits", "分小步运行以适应内存"),
+    "outlook_time": ("about {seconds} s", "约 {seconds} 秒"),
+    "outlook_too_much": (
+        "Needs at least {memory} of memory; {there} is there. Choose a smaller size.",
+        "至少需要内存 {memory}，现有 {there}。请选择更小的尺寸。",
+    ),
+    "model_wants": ("Memory, about", "约需内存"),
+    "make_default": ("Make default", "设为默认"),
+    "model_chosen": (
+        "{name} is now the default; it loads with the next picture.",
+        "{name} 已设为默认模型，下次生成时载入。",
+    ),
+    "model_gone": ("{name} is deleted.", "{name} 已删除。"),
+    "delete_really": ("Really delete", "确认删除"),
+    "keep": ("Keep", "保留"),
+    "hub_id": ("Get a model from the hub", "从模型库下载"),
+    "hub_hint": ("owner/name, or owner/name/file.safetensors", "作者/名称，或 作者/名称/文件.safetensors"),
+    "hub_get": ("Download", "下载"),
+    "hub_begun": ("{name} is on its way: {size}.", "正在下载 {name}：{size}。"),
+    "hub_stopped": ("Stopped. What came so far is kept.", "已停止，已下载的部分会保留。"),
+    "hub_again": ("Go on", "继续下载"),
+    "models_admin": ("Only an administrator may change the models.", "只有管理员可以更改模型。"),
+    "which_model": ("Which model for this machine?", "本机适合哪种模型？"),
+    "machine_has": ("This machine has {size} of memory.", "本机内存 {size}。"),
+    "fits": ("fits", "可运行"),
+    "fits_not": ("too large", "内存不足"),
+    "models_family": ("Family", "模型系列"),
+    "models_native": ("Own size", "原生尺寸"),
+    "models_model_wants": ("Memory, about", "约需内存"),
+    "models_machine": ("Here", "本机"),
+    "models_hint": ("Advice", "建议"),
+    "recent": ("Latest jobs", "最近任务"),
+    "state_queued": ("waiting", "等待中"),
+    "state_running": ("running", "运行中"),
+    "state_completed": ("done", "完成"),
+    "state_failed": ("failed", "失败"),
+    "state_cancelled": ("stopped", "已停止"),
+}
