@@ -39,7 +39,7 @@ def write_one_file(folder: Path, file: Path, notes: dict[str, str] | None = None
     """`folder`: SD 1, SD 2 or SDXL type; which one is told by its text encoders."""
     xl = (folder / "text_encoder_2").is_dir()
     old = _config(folder / "text_encoder")["hidden_act"] == "quick_gelu"
-    tensors = dict(_unet(folder / "unet"))
+    tensors = {f"model.diffusion_model.{name}": tensor for name, tensor in _unet(folder / "unet")}
     tensors |= _vae(folder / "vae")
     first = "conditioner.embedders.0.transformer." if xl else "cond_stage_model.transformer."
     if old:
@@ -53,15 +53,33 @@ def write_one_file(folder: Path, file: Path, notes: dict[str, str] | None = None
     return file
 
 
+def write_control(folder: Path, file: Path, mark: str = "control_model.") -> Path:
+    """`folder`: a ControlNet's. `mark`: what its keys begin with; some tools leave it out."""
+    hints = 2 * len(_config(folder)["conditioning_embedding_out_channels"]) - 2
+    places = {"conv_in": 0, "conv_out": 2 * hints + 2} | {
+        f"blocks.{one}": 2 * one + 2 for one in range(hints)
+    }
+    tensors: dict[str, Tensor] = {}
+    for name, tensor in _unet(folder):
+        moved = re.sub(r"controlnet_down_blocks\.(\d+)\.", r"zero_convs.\1.0.", name)
+        moved = moved.replace("controlnet_mid_block.", "middle_block_out.0.")
+        if match := re.fullmatch(r"controlnet_cond_embedding\.(.+)\.(\w+)", moved):
+            moved = f"input_hint_block.{places[match[1]]}.{match[2]}"
+        tensors[mark + moved] = tensor.contiguous()
+    save_file(tensors, file)
+    return file
+
+
 def _unet(folder: Path) -> Iterator[tuple[str, Tensor]]:
+    """Without the beginning of its keys. What only a ControlNet has keeps its name."""
     config = _config(folder)
     layers = config["layers_per_block"] + 1  # each stage takes one place more, for its change of size
-    with_attention = [kind.startswith("CrossAttn") for kind in config["up_block_types"]]
+    with_attention = [kind.startswith("CrossAttn") for kind in config.get("up_block_types", ())]
     for name, tensor in _weights(folder):
         match = re.match(r"(down|up)_blocks\.(\d+)\.(\w+)\.(\d+)\.(.*)", name)
         if match is None:
-            start = next(start for start in UNET if name.startswith(start))
-            moved = UNET[start] + name.removeprefix(start)
+            start = next((start for start in UNET if name.startswith(start)), "")
+            moved = UNET.get(start, "") + name.removeprefix(start)
         else:
             half, stage, kind, place, leaf = match[1], int(match[2]), match[3], int(match[4]), match[5]
             if kind == "downsamplers":
@@ -74,7 +92,7 @@ def _unet(folder: Path) -> Iterator[tuple[str, Tensor]]:
                 block = "input_blocks" if half == "down" else "output_blocks"
                 moved = f"{block}.{number}.{int(kind == 'attentions')}.{leaf}"
         inside = "resnets" in name
-        yield f"model.diffusion_model.{_swapped(moved, RESNET) if inside else moved}", tensor
+        yield _swapped(moved, RESNET) if inside else moved, tensor
 
 
 def _vae(folder: Path) -> Iterator[tuple[str, Tensor]]:

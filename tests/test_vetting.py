@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 
 from studio.cli.app import app
 from studio.errors import BadRequest
-from studio.models import Models
+from studio.models import Models, add
 from studio.sandbox import Sandbox, sandbox
 from studio.settings import Settings
 from studio.studio import Studio
@@ -43,7 +43,11 @@ def box(crashing: None) -> Iterator[Sandbox]:
 WAYS: dict[str, Callable[[Models, Path], object]] = {
     "LoRA": lambda models, place: models.add_lora(make_lora(place / "new.safetensors")),
     "folder": lambda models, place: models.add_model(make_model(place / "whole"), "new"),
-    "hub": lambda models, place: models.adopt(make_model(place / "whole"), "", "new", {"revision": COMMIT}),
+    "hub": lambda models, place: add(models, make_model(place / "whole"), "new", notes={"revision": COMMIT}),
+    "ControlNet": lambda models, place: models.controls.add(
+        make_lora(place / "new.safetensors"), "new", "canny", {}
+    ),
+    "any": lambda models, place: add(models, make_lora(place / "new.safetensors")),
     "checkpoint": lambda models, place: models.add_model(make_lora(place / "one.safetensors"), "new"),
 }
 
@@ -56,7 +60,7 @@ def test_weights_are_read_elsewhere_first(box: Sandbox, tmp_path: Path, way: str
     assert caught.value.code == "file_too_costly"
 
 
-@pytest.mark.parametrize("way", ["LoRA", "folder", "hub"])
+@pytest.mark.parametrize("way", ["LoRA", "folder", "hub", "any"])
 def test_without_the_sandbox_they_are_read_here(tmp_path: Path, way: str) -> None:
     WAYS[way](Models(Settings(home=tmp_path / "home")), tmp_path)
 

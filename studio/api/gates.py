@@ -38,7 +38,7 @@ OURS: tuple[tuple[Need, str, str], ...] = (
     ("read", "GET HEAD", "/api/v1/images/{id:path} /api/v1/images/{id}/file"),
     ("read", "GET", "/api/v1/models /api/v1/schedulers /api/v1/loras /api/v1/presets"),
     ("read", "GET HEAD", "/api/v1/models/{name}"),
-    ("read", "GET", "/api/v1/pulls /api/v1/pulls/{id}"),
+    ("read", "GET", "/api/v1/controls /api/v1/pulls /api/v1/pulls/{id}"),
     ("admin", "POST", "/api/v1/pulls /api/v1/models/{name}/default"),
     ("admin", "DELETE", "/api/v1/pulls/{id} /api/v1/models/{name}"),
     # clients' review links; the clients' own page is another app on another port

@@ -16,10 +16,14 @@ from studio.studio import Studio
 
 
 class Wish(Frozen):
-    """`id`: OWNER/NAME, or OWNER/NAME/FILE.safetensors, either with @REVISION. `name`: to pick it by."""
+    """`id`: OWNER/NAME, or OWNER/NAME/FILE.safetensors, either with @REVISION. `name`: to pick it by.
+
+    `control`: what a ControlNet reads, where its name does not tell.
+    """
 
     id: str = Field(max_length=400)
     name: str | None = Field(None, max_length=100)
+    control: str | None = Field(None, max_length=40)
 
 
 class ModelDetail(BaseModel):
@@ -40,6 +44,18 @@ class ModelDetail(BaseModel):
     revision: str = Field(description="Commit on the hub.")
     hash: str = Field(description="SHA-256 of its file, or of its files' hashes; empty where not reckoned.")
     needs: dict[int, int] = Field(description="Side of a square picture in px -> bytes of memory, about.")
+
+
+class ControlView(BaseModel):
+    """`control`: what it reads. `fits`: models that use it. The rest as of a model."""
+
+    name: str
+    control: str
+    fits: tuple[str, ...]
+    bytes: int
+    source: str
+    revision: str
+    hash: str
 
 
 class PullDetail(BaseModel):
@@ -76,11 +92,17 @@ def add_models(app: FastAPI, studio: Studio) -> None:
         return detail(studio, studio.models.get(name))
 
     @app.delete(
-        at, status_code=204, tags=["models"], responses=refusals(404, 409), summary="Delete a model's files"
-    )
+        at, status_code=204, tags=["models"], responses=refusals(404, 409),
+        summary="Delete the files of a model or ControlNet",
+    )  # fmt: skip
     def remove(name: str) -> Response:
         studio.models.remove(name)
         return Response(status_code=204)
+
+    @app.get(f"{PREFIX}/controls", tags=["models"], summary="ControlNets that were taken in")
+    def controls() -> list[ControlView]:
+        rows = studio.models.controls.list()
+        return [ControlView.model_validate(row, from_attributes=True) for row in rows]
 
 
 def add_pulls(app: FastAPI, studio: Studio) -> None:
@@ -89,10 +111,10 @@ def add_pulls(app: FastAPI, studio: Studio) -> None:
     @app.post(
         f"{PREFIX}/pulls", status_code=202, tags=["models"], responses=refusals(403, 404, 409, 415, 422, 503),
         openapi_extra={"requestBody": {"required": True, "content": {"application/json": {"schema": shape}}}},
-        summary="Fetch a model of the hub; begun downloads go on where they ended",
+        summary="Fetch a model, ControlNet or LoRA of the hub; begun downloads go on where they ended",
     )  # fmt: skip
     def pull(wish: Annotated[Wish, Depends(asked)], response: Response) -> PullDetail:
-        begun = studio.pulls.start(wish.id, wish.name)
+        begun = studio.pulls.start(wish.id, wish.name, wish.control)
         response.headers["location"] = f"{PREFIX}/pulls/{begun.id}"
         return shown(begun)
 

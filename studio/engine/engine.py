@@ -69,6 +69,7 @@ class Engine:
             load=self._load,
             need=self._need,
             budget=self.planner.budget,
+            stamp=models.get,  # the row tells of ControlNets that came, and of a model put in another's place
         )
         self._conditioner = Conditioner(models)
         self._decoder = Decoder(self.device)

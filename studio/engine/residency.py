@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -16,6 +16,7 @@ GIB = 2**30
 @dataclass
 class _Resident:
     bundle: ModelBundle
+    stamp: Hashable
     leases: int = 0
 
 
@@ -23,12 +24,17 @@ class Residency:
     """`load` makes a bundle, `need` says the bytes it would add, `budget` how many bytes there are for all.
 
     `budget` gets the bytes resident now, so that it can count them as free when it asks the machine.
+    `stamp`: another one for a model whose files have changed; it is read anew when its last lease has ended.
     """
 
     def __init__(
-        self, load: Callable[[str], ModelBundle], need: Callable[[str], int], budget: Callable[[int], int]
+        self,
+        load: Callable[[str], ModelBundle],
+        need: Callable[[str], int],
+        budget: Callable[[int], int],
+        stamp: Callable[[str], Hashable],
     ) -> None:
-        self._load, self._need, self._budget = load, need, budget
+        self._load, self._need, self._budget, self._stamp = load, need, budget, stamp
         self._needs: dict[str, int] = {}  # as last seen: asked each tick while a job waits
         self._residents: OrderedDict[str, _Resident] = OrderedDict()  # least recently used first
 
@@ -38,10 +44,12 @@ class Residency:
 
         Raises OutOfMemory when the model cannot be made to fit.
         """
+        self._drop_outdated(name)
         self._make_room(name, work)
         resident = self._residents.get(name)
         if resident is None:
-            resident = self._residents[name] = _Resident(self._load(name))
+            stamp = self._stamp(name)  # before reading: a change in the middle counts as one
+            resident = self._residents[name] = _Resident(self._load(name), stamp)
         self._residents.move_to_end(name)
         resident.leases += 1
         try:
@@ -50,9 +58,11 @@ class Residency:
             resident.leases -= 1
 
     def must_wait(self, name: str, work: int = 0) -> bool:
-        """True while `name` and `work` bytes fit only after a lease has ended."""
+        """True while `name` as it is now and `work` bytes fit only after a lease has ended."""
         if not any(resident.leases for resident in self._residents.values()):
             return False
+        if self._drop_outdated(name):
+            return True
         own = self._residents.get(name)
         leased = _held(one for one in self._residents.values() if one.leases or one is own)
         if own is None and name not in self._needs:
@@ -72,6 +82,15 @@ class Residency:
     def bundles(self) -> tuple[ModelBundle, ...]:
         """Least recently used first."""
         return tuple(resident.bundle for resident in self._residents.values())
+
+    def _drop_outdated(self, name: str) -> bool:
+        """True where it is outdated and cannot leave yet."""
+        resident = self._residents.get(name)
+        if resident is None or resident.stamp == self._stamp(name):
+            return False
+        if not resident.leases:
+            del self._residents[name]
+        return resident.leases > 0
 
     def _make_room(self, name: str, work: int) -> None:
         need = 0 if name in self._residents else self._need(name)

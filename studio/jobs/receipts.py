@@ -19,7 +19,7 @@ from studio.library import Database
 from studio.library.tables import weights
 from studio.models import Models
 from studio.models.checkpoint import FILE
-from studio.models.folders import hash_of, weights_of
+from studio.models.folders import hash_of, own_weights
 from studio.schema import Rendered, ResolvedRequest, WorkerStatus
 
 NOISE = "torch.Generator(cpu), one for each picture, seeded with its seed"
@@ -65,7 +65,7 @@ class Weights:
         """Of a one-file checkpoint as other tools reckon it; of a folder's file hashes together."""
         folder = self._models.get(name).folder
         whole = folder / FILE
-        files = [whole] if whole.is_file() else weights_of(folder)
+        files = [whole] if whole.is_file() else own_weights(folder)
         return hash_of({str(file.relative_to(folder)): self._sha256(file) for file in files})
 
     def lora_hash(self, name: str) -> str:

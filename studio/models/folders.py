@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +24,7 @@ NETWORKS = ("unet", "vae", "text_encoder", "text_encoder_2", "controlnet-canny")
 PICKLES = ("*.bin", "*.ckpt", "*.pt", "*.pth")
 SHA256 = re.compile(r"[0-9a-f]{64}")
 MAX_CONFIG = 2**20  # bytes
+LENT_BY = "control"  # in a ControlNet's studio.json inside a model's folder: its name on the shelf
 POCKET_LATENT = 32  # latents this small and a text width nobody knows: one of our own kind
 
 
@@ -117,6 +120,22 @@ def weights_of(folder: Path) -> list[Path]:
     """All files of a model that hold weights."""
     whole = [folder / FILE] if (folder / FILE).is_file() else []
     return [*whole, *(file for part in NETWORKS for file in weight_files(folder / part))]
+
+
+def own_weights(folder: Path) -> list[Path]:
+    """Those that came with the model: without ControlNets that the studio laid into it."""
+    lent = [folder / part for part in NETWORKS if part.startswith("controlnet-")]
+    lent = [place for place in lent if LENT_BY in read_config(place / NOTES)]
+    return [file for file in weights_of(folder) if file.parent not in lent]
+
+
+def link(source: Path, target: Path) -> None:
+    """A hard link, or a copy where there can be none."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        os.link(source.resolve(), target)
+    except OSError:
+        shutil.copyfile(source, target)
 
 
 def family_of(unet: Mapping[str, Any]) -> str:

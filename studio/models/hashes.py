@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from studio.models.checkpoint import FILE, read_checkpoint
-from studio.models.folders import weight_files, weights_of
+from studio.models.folders import own_weights, weight_files
 from studio.models.layout import Source
 from studio.safetensors_header import SIZES, Header, read_header
 
@@ -43,8 +43,8 @@ class Hashes:
         return self._kept(f"content {_stamp([path])}", lambda: _content(path))
 
     def files(self, folder: Path) -> dict[str, str]:
-        """Path inside a model's folder -> hash, of every file with weights."""
-        return {str(file.relative_to(folder)): self.file(file) for file in weights_of(folder)}
+        """Path inside a model's folder -> hash, of every file with weights of its own."""
+        return {str(file.relative_to(folder)): self.file(file) for file in own_weights(folder)}
 
     def network(self, folder: Path) -> str:
         """`folder`: of one network inside a model's, such as NAME/vae; '' when it has no weights."""

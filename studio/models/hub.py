@@ -27,6 +27,7 @@ NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}"
 ASKED = re.compile(rf"({NAME}/{NAME})(?:/([\w .()+/-]{{1,200}}\.safetensors))?(?:@({NAME}))?")
 COMMIT = re.compile(r"[0-9a-f]{40}")
 PLAIN = re.compile(r"[^.]+\.safetensors|[^.]+-\d{5}-of-\d{5}\.safetensors")  # of no variant
+NETWORK = re.compile(r"diffusion_pytorch_model[\w.-]*\.safetensors")
 CHUNK = 2**20  # bytes
 REACH = 1.5  # seconds within which the hub has to answer a knock
 PATIENCE = 30.0  # seconds without a byte
@@ -47,7 +48,7 @@ class Remote:
 
 @dataclass(frozen=True)
 class Plan:
-    """What will be fetched. `file`: the one-file checkpoint among it, '' for a diffusers folder."""
+    """What will be fetched. `file`: the lone .safetensors file among it, '' for a diffusers folder."""
 
     id: str
     revision: str
@@ -240,6 +241,10 @@ def _weights(files: list[Remote]) -> list[Remote]:
 
 
 def _single(id: str, by_name: dict[str, Remote]) -> tuple[tuple[Remote, ...], str]:
+    """One network with its config, as ControlNets come, or one file."""
+    network = [file for name, file in by_name.items() if NETWORK.fullmatch(name)]
+    if "config.json" in by_name and network:
+        return (by_name["config.json"], *_weights(network)), ""
     files = [file for name, file in by_name.items() if name.endswith(".safetensors") and "/" not in name]
     if len(files) == 1:
         return (files[0],), files[0].name

@@ -136,7 +136,7 @@ def read_unet(shapes: Shapes, heads: int | None, control: bool = False, mark: st
     """
     draft = Draft(shapes)
     levels = _down(draft, mark)
-    context = _context(shapes, mark)
+    context = _context(shapes, mark, control)
     middle = _middle(draft, mark)
     up = None if control else _up(draft, mark, levels)
     draft.pair("conv_in", f"{mark}input_blocks.0.0")
@@ -156,7 +156,8 @@ def read_unet(shapes: Shapes, heads: int | None, control: bool = False, mark: st
             config["reverse_transformer_layers_per_block"] = [
                 [depth or 1 for depth in depths] for depths in up.depths
             ]
-    _linear(draft, config, mark)
+    if context:
+        _linear(draft, config, mark)
     _extras(draft, config, mark)
     if control:
         return Part(config, draft.sources)
@@ -264,13 +265,15 @@ def _transformer(draft: Draft, name: str, block: str) -> int:
     return depth
 
 
-def _context(shapes: Shapes, mark: str) -> int:
-    """Width of the text rows that the UNet reads."""
+def _context(shapes: Shapes, mark: str, control: bool) -> int:
+    """Width of the text rows that the UNet reads; 0 for the small ControlNets of SDXL, which read none."""
     widths = {
         shape[1]
         for key, shape in shapes.items()
         if key.startswith(mark) and key.endswith("attn2.to_k.weight") and len(shape) == 2
     }
+    if control and not widths:
+        return 0
     if len(widths) != 1:
         raise unknown(f"its UNet reads text rows of {len(widths)} widths")
     return widths.pop()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import re
 import shutil
@@ -18,7 +17,8 @@ from studio.catalog import FAMILIES
 from studio.errors import BadRequest, Conflict, NotFound, StudioError, WrongBase
 from studio.models.checkpoint import FILE as CHECKPOINT
 from studio.models.checkpoint import NOTES, read_checkpoint, write_folder, write_notes
-from studio.models.folders import INDEX, PARTS, ModelRow, read_config, read_folder, recorded, weights_of
+from studio.models.controls import Controls
+from studio.models.folders import INDEX, PARTS, ModelRow, link, read_config, read_folder, recorded, weights_of
 from studio.models.forecast import SIZES, Policy, Run, Shapes
 from studio.models.hashes import Hashes
 from studio.models.lora_files import LoraRow, read_lora
@@ -48,6 +48,7 @@ class Models:
         self.vet = vet
         self.settings = settings
         self.hashes = Hashes(settings.home / "hashes.json")
+        self.controls = Controls(settings.home, self.hashes, self._folders, vet)
         self._seen: dict[tuple[Any, ...], Any] = {}
         self._lock = threading.Lock()
         self._look = threading.local()
@@ -145,10 +146,10 @@ class Models:
         row = read_lora(file, name)
         if row.problem:
             raise BadRequest(row.problem, code="lora_unusable")
-        digest = _sha256(file)
+        digest = self.hashes.file(file)
         for known in self.loras():
             if known.name.casefold() == name.casefold():
-                if (other := _sha256(known.file)) == digest:
+                if (other := self.hashes.file(known.file)) == digest:
                     return known
                 raise Conflict(
                     f"Another LoRA {known.name} is there: hash {other[:12]}, the new one's {digest[:12]}.",
@@ -159,21 +160,24 @@ class Models:
         _copy(file, target)
         return self.lora(name)
 
-    def add_model(self, path: Path, name: str | None = None) -> ModelRow:
+    def add_model(
+        self, path: Path, name: str | None = None, notes: Mapping[str, Any] | None = None
+    ) -> ModelRow:
         """Takes in a diffusers folder or a one-file checkpoint: hard links where possible, copies elsewhere.
 
+        `notes`: source and revision, for studio.json.
         Raises BadRequest (`bad_model_id`, `custom_code_refused`, `model_incomplete`, `model_unknown`),
         UnsafeFormat, Conflict.
         """
         if path.is_file():
-            return self._add_checkpoint(path, name)
+            return self._add_checkpoint(path, name, notes)
         if not path.is_dir() or not (path / "model_index.json").is_file():
             raise BadRequest(
                 "That is no diffusers folder: it has no model_index.json.",
                 hint="Give a folder with model_index.json, unet, vae, text_encoder and tokenizer.",
                 code="bad_model_id",
             )
-        return self._add_folder(path, name)
+        return self._add_folder(path, name, notes)
 
     def _add_checkpoint(
         self, file: Path, name: str | None, notes: Mapping[str, Any] | None = None
@@ -184,8 +188,9 @@ class Models:
         with self._place(name) as rough:
             kept = {"source": file.name, **(notes or {})}
             write_folder(found, rough)
-            _link(file, rough / CHECKPOINT)
+            link(file, rough / CHECKPOINT)
             self._note(rough, {"family": found.family, "distilled": found.kind, **kept})
+        self.controls.join()
         return self.get(name)
 
     def _add_folder(self, path: Path, name: str | None, notes: Mapping[str, Any] | None = None) -> ModelRow:
@@ -196,43 +201,47 @@ class Models:
         kept = [path / INDEX, path / CHECKPOINT]
         with self._place(name) as rough:
             for file in [*kept, *(file for part in PARTS for file in (path / part).glob("*"))]:
-                if file.suffix in KEPT_SUFFIXES and file.is_file():
-                    _link(file, rough / file.relative_to(path))
+                if file.suffix in KEPT_SUFFIXES and file.is_file() and file.name != NOTES:
+                    link(file, rough / file.relative_to(path))
             self._note(rough, {"family": row.family, "distilled": row.distilled, **(notes or {})})
+        self.controls.join()
         return self.get(name)
 
     def _note(self, folder: Path, notes: Mapping[str, Any]) -> None:
         """studio.json, with the hash of every weights file as it is now: `check` compares with them."""
         write_notes(folder, {**notes, "files": self.hashes.files(folder)})
 
-    def adopt(self, folder: Path, file: str, name: str, notes: Mapping[str, Any]) -> ModelRow:
-        """Takes in what was fetched into `folder`: its one-file checkpoint `file`, or all of it.
-
-        Judged like anything else that is added; what is not taken in stays where it is. `notes`: source and
-        revision, for studio.json.
-        """
-        if file:
-            return self._add_checkpoint(folder / file, name, notes)
-        return self._add_folder(folder, name, notes)
-
     def check(self, name: str) -> dict[str, str]:
-        """Path of each weights file -> ok, changed, or new (nobody noted its hash). Reads every byte.
+        """Path of each weights file -> ok, changed, or new (nobody noted its hash). ControlNets too.
 
         Raises NotFound, or what is wrong with the model.
         """
-        folder = self.get(name).folder
+        folder = self.folder(name)
         noted, now = recorded(read_config(folder / NOTES)), self.hashes.files(folder)
         states = {path: "new" if path not in noted else "changed" for path in now}
         return states | {path: "ok" for path, digest in now.items() if noted.get(path) == digest}
 
+    def folder(self, name: str) -> Path:
+        """Of a model or ControlNet. Raises as `get`."""
+        control = self.controls.find(name)
+        return control.folder if control else self.get(name).folder
+
     def check_free(self, name: str) -> str:
-        """`name`, if a new model can have it. Raises BadRequest (`bad_name`), Conflict."""
+        """`name`, if a new model or ControlNet can have it. Raises BadRequest (`bad_name`), Conflict."""
         if _checked_name(name) in self._folders():
             raise Conflict(f"A model {name} is there already.", hint="Give the new one another name.")
+        if self.controls.find(name):
+            raise Conflict(f"A ControlNet {name} is there already.", hint="Give the new one another name.")
         return name
 
     def remove(self, name: str) -> None:
-        """Deletes its files. Raises NotFound; Conflict for the default and what came with the studio."""
+        """Deletes a model's or ControlNet's files.
+
+        Raises NotFound; Conflict for the default and what came with the studio.
+        """
+        if self.controls.find(name):
+            self.controls.remove(name)
+            return
         folders = self._folders()
         if name not in folders:
             hint = nearest_names(name, folders)
@@ -390,11 +399,6 @@ def _checked_name(name: str) -> str:
     return name
 
 
-def _sha256(file: Path) -> str:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
 def _copy(source: Path, target: Path) -> None:
     rough = target.with_suffix(".tmp")
     with source.open("rb") as wanted, rough.open("wb") as copy:
@@ -402,11 +406,3 @@ def _copy(source: Path, target: Path) -> None:
         copy.flush()
         os.fsync(copy.fileno())
     rough.rename(target)
-
-
-def _link(source: Path, target: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        os.link(source.resolve(), target)
-    except OSError:
-        shutil.copyfile(source, target)

@@ -14,13 +14,16 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from studio.errors import Conflict, EngineError, NotFound, StudioError
+from studio.models.controls import checked_control
 from studio.models.hub import Hub, Plan
+from studio.models.intake import Added, add
 from studio.models.models import Models
 
 log = logging.getLogger(__name__)
 
 PullState = Literal["queued", "running", "completed", "failed", "cancelled"]
 KEPT = 20  # ended ones that are still told of
+NAMELESS = ("diffusion_pytorch_model", "pytorch_lora_weights")  # files that every tool calls so
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,7 @@ class _Pull:
     id: str
     plan: Plan
     model: str
+    control: str | None
     state: PullState = "queued"
     done: int = 0
     began: float = 0.0
@@ -58,20 +62,27 @@ class _Pull:
 
 
 def name_of(plan: Plan) -> str:
-    """What a model is called when nobody says: the file's stem, or the repository's name."""
-    return (
-        plan.file.rpartition("/")[2].removesuffix(".safetensors") if plan.file else plan.id.partition("/")[2]
-    )
+    """What it is called when nobody says: the file's stem, or the repository's name."""
+    stem = plan.file.rpartition("/")[2].removesuffix(".safetensors")
+    return plan.id.partition("/")[2] if not stem or stem.startswith(NAMELESS) else stem
 
 
-def pull(models: Models, hub: Hub, plan: Plan, name: str) -> Generator[int]:
-    """Fetches, judges and takes in. Yields bytes there so far; close it to stop, call it again to go on."""
+def pull(
+    models: Models, hub: Hub, plan: Plan, name: str, control: str | None = None
+) -> Generator[int, None, Added]:
+    """Fetches, judges and takes in. Yields bytes there so far; close it to stop, call it again to go on.
+
+    `control`: see `add`. What is not taken in stays where it is.
+    """
+    checked_control(control)
     models.check_free(name)
     place = models.settings.home / "models" / f".pull-{plan.id.replace('/', '--')}-{plan.revision[:12]}"
     with closing(hub.fetch(plan, place)) as parts:
         yield from parts
-    models.adopt(place, plan.file, name, {"source": plan.id, "revision": plan.revision})
+    notes = {"source": plan.id, "revision": plan.revision}
+    added = add(models, place / plan.file if plan.file else place, name, control, notes)
     shutil.rmtree(place, ignore_errors=True)
+    return added
 
 
 class Pulls:
@@ -84,8 +95,12 @@ class Pulls:
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
 
-    def start(self, asked: str, name: str | None = None) -> PullView:
-        """Asks the hub what there is, and queues the download. Raises what Hub.plan does, and Conflict."""
+    def start(self, asked: str, name: str | None = None, control: str | None = None) -> PullView:
+        """Asks the hub what there is, and queues the download. `control`: see `add`.
+
+        Raises what Hub.plan does, BadRequest (`control_unknown`) and Conflict.
+        """
+        checked_control(control)
         hub = self._hub()
         plan = hub.plan(asked)
         model = self._models.check_free(name or name_of(plan))
@@ -93,7 +108,7 @@ class Pulls:
             for other in self._pulls.values():
                 if other.state in ("queued", "running") and (other.model == model or other.plan == plan):
                     raise Conflict(f"{other.plan.id} is on its way already.", code="pull_running")
-            made = _Pull(secrets.token_hex(8), plan, model)
+            made = _Pull(secrets.token_hex(8), plan, model, control)
             self._pulls[made.id] = made
             self._forget()
             if self._thread is None:
@@ -150,7 +165,7 @@ class Pulls:
         found.state, found.began = "running", time.monotonic()
         end: PullState = "completed"
         try:
-            with closing(pull(self._models, hub, found.plan, found.model)) as parts:
+            with closing(pull(self._models, hub, found.plan, found.model, found.control)) as parts:
                 for found.done in parts:
                     if found.cancelled.is_set():
                         end = "cancelled"

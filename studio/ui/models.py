@@ -8,9 +8,9 @@ from typing import Any
 
 import gradio as gr
 
-from studio.catalog import DISTILLED, FAMILIES
+from studio.catalog import CONTROLS, DISTILLED, FAMILIES
 from studio.errors import Forbidden, StudioError
-from studio.models import ModelRow, PullView
+from studio.models import ControlRow, ModelRow, PullView
 from studio.models.forecast import SIZES, family_needs
 from studio.people import speaker
 from studio.ui import stage
@@ -151,6 +151,7 @@ def installed(page: Page, rows: list[ModelRow], asked: str) -> Markup:
         )
         for name, error in studio.models.problems().items()
     ]
+    cards += [control_card(t, row, row.name == asked) for row in studio.models.controls.list()]
     return element(
         "section",
         element("h3", t("models")),
@@ -174,6 +175,21 @@ def card(t: Text, row: ModelRow, needs: Mapping[int, int], chosen: bool, asked: 
         element("span", " ".join(origin)) if row.source else None,
         element("span", f"SHA-256 {row.hash[:10]}", title=row.hash) if row.hash else None,
         verbs(t, row.name, deletable=not (row.builtin or chosen), asked=asked, default=not chosen),
+        data_model=row.name,
+    )
+
+
+def control_card(t: Text, row: ControlRow, asked: bool) -> Markup:
+    facts = [f"ControlNet {CONTROLS[row.control].label}", gigabytes(row.bytes)]
+    facts += [t("control_fits", models=", ".join(row.fits))] if row.fits else []
+    origin = [row.source] + [f"@{row.revision[:7]}"] * bool(row.revision)
+    return element(
+        "li",
+        element("b", row.name),
+        element("span", " · ".join(facts)),
+        element("span", " ".join(origin)),
+        element("span", f"SHA-256 {row.hash[:10]}", title=row.hash),
+        verbs(t, row.name, deletable=True, asked=asked),
         data_model=row.name,
     )
 

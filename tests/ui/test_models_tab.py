@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from conftest import STEP, served
-from folders import make_model
+from folders import make_model, write_json, write_safetensors
 from hub_server import Hub, serve
 from playwright.sync_api import expect
 from walk import EVIL, Visit, open_tab
@@ -29,6 +29,10 @@ def shop(tmp_path_factory: pytest.TempPathFactory, hub: Hub) -> Iterator[str]:
     make_model(home / "models" / "Photo Lightning", context=768, sample_size=64, blocks=4)
     (home / "models" / "Photo Lightning" / "studio.json").write_text(json.dumps({"source": EVIL}))
     (make_model(home / "models" / "broken") / "vae" / "diffusion_pytorch_model.safetensors").unlink()
+    shelf = home / "controls" / "edges"
+    write_json(shelf / "studio.json", {"control": "canny", "source": EVIL})
+    write_safetensors(shelf / "controlnet-canny" / "diffusion_pytorch_model.safetensors", {"weight": (4, 4)})
+    write_json(home / "models" / "Photo Lightning" / "controlnet-canny" / "studio.json", {"control": "edges"})
     before = os.environ.get("HF_ENDPOINT")
     os.environ["HF_ENDPOINT"] = hub.url
     try:
@@ -48,6 +52,13 @@ def test_a_model_is_fetched_made_default_and_deleted(visit: Visit, shop: str, tm
     expect(lightning).to_contain_text("512 px")
     expect(lightning).to_contain_text(EVIL)  # as text; visit checks that nothing was asked of /canary
     expect(page.locator("#models-shelf li.refused")).to_contain_text("vae holds no .safetensors file")
+    edges = page.locator("#models-shelf li[data-model=edges]")
+    expect(edges).to_contain_text("ControlNet Canny edges")
+    expect(edges).to_contain_text("used by Photo Lightning")
+    expect(edges).to_contain_text(EVIL)
+    edges.locator("[data-act=delete]").click()
+    edges.locator("[data-act=really]").click()
+    expect(edges).to_have_count(0)
     page.fill("#models-id textarea, #models-id input", "brand/tiny")
     page.click("#models-get")
     tiny = page.locator("#models-shelf li[data-model=tiny]")
