@@ -36,18 +36,21 @@ OPEN_CLIP = {
 
 
 def write_one_file(folder: Path, file: Path, notes: dict[str, str] | None = None) -> Path:
-    """`folder`: SD 1, SD 2 or SDXL type; which one is told by its text encoders."""
+    """`folder`: SD 1, SD 2, SDXL type or its refiner; which one is told by its text encoders."""
     xl = (folder / "text_encoder_2").is_dir()
-    old = _config(folder / "text_encoder")["hidden_act"] == "quick_gelu"
+    refiner = not (folder / "text_encoder").is_dir()
+    old = not refiner and _config(folder / "text_encoder")["hidden_act"] == "quick_gelu"
     tensors = {f"model.diffusion_model.{name}": tensor for name, tensor in _unet(folder / "unet")}
     tensors |= _vae(folder / "vae")
     first = "conditioner.embedders.0.transformer." if xl else "cond_stage_model.transformer."
-    if old:
+    if refiner:
+        tensors |= _open_clip(folder / "text_encoder_2", "conditioner.embedders.0.model.")
+    elif old:
         inner = f"{first}text_model."
         tensors |= {inner + name: tensor for name, tensor in _text(folder / "text_encoder")}
     else:
         tensors |= _open_clip(folder / "text_encoder", "cond_stage_model.model.")
-    if xl:
+    if xl and not refiner:
         tensors |= _open_clip(folder / "text_encoder_2", "conditioner.embedders.1.model.")
     save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, file, notes)
     return file

@@ -6,8 +6,8 @@ import secrets
 from collections.abc import Callable
 
 from studio import presets, prompt, uploads
-from studio.catalog import CONTROLS, SCHEDULERS
-from studio.errors import BadRequest, NotFound
+from studio.catalog import CONTROLS, FAMILIES, SCHEDULERS
+from studio.errors import BadRequest, NotFound, WrongBase
 from studio.models import ModelRow, Models
 from studio.presets import Presets
 from studio.safety.rules import Rules
@@ -49,6 +49,7 @@ class Requests:
             rule.check(_plain(request.prompt))
         prompt.parse(request.negative_prompt or "", field="negative_prompt")
         self._check_names(request, model)
+        self._check_refiner(request, model)
         self._check_pictures(request)
         asked = request.model_dump(exclude={"seed", "loras", "control", *HANDLING}, exclude_none=True)
         seed = request.seed
@@ -95,6 +96,32 @@ class Requests:
                 hint=f"Controls of this model: {', '.join(model.controls) or 'none'}.",
                 field="control.type",
                 code="control_not_available",
+            )
+
+    def _check_refiner(self, request: GenerationRequest, model: ModelRow) -> None:
+        if model.refines:
+            raise BadRequest(
+                f"{model.name} finishes pictures of another model and begins none.",
+                hint=f'Name the other model, and this one as "refiner": {{"model": "{model.name}"}}.',
+                field="model",
+                code="model_refines",
+            )
+        if request.refiner is None:
+            return
+        refiner = self._models.get(request.refiner.model)
+        if not refiner.refines:
+            raise BadRequest(
+                f"{refiner.name} is no refiner: it is a whole {FAMILIES[refiner.family].label} model.",
+                hint="A refiner has the second text encoder alone, as stable-diffusion-xl-refiner-1.0 has.",
+                field="refiner.model",
+                code="not_a_refiner",
+            )
+        if refiner.family != model.family:
+            raise WrongBase(
+                f"{refiner.name} refines {FAMILIES[refiner.family].label}, {model.name} is "
+                f"{FAMILIES[model.family].label}: text rows of {refiner.context} and {model.context}.",
+                hint=f"Pick a {FAMILIES[refiner.family].label} model, or leave the refiner out.",
+                field="refiner.model",
             )
 
     def _check_pictures(self, request: GenerationRequest) -> None:

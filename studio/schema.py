@@ -64,6 +64,13 @@ class Control(Frozen):
         return self
 
 
+class Refiner(Frozen):
+    """A second model for the last steps (SDXL's refiner). `at`: share of the steps after which it goes on."""
+
+    model: str = Field(min_length=1, max_length=200)
+    at: float = Field(0.8, ge=0.1, le=0.99, strict=True, allow_inf_nan=False)
+
+
 class _Asked(Frozen):
     """Fields that mean the same before and after resolving."""
 
@@ -72,6 +79,7 @@ class _Asked(Frozen):
     count: int = Field(1, ge=1, le=MAX_COUNT, strict=True)
     loras: tuple[LoraRef, ...] = Field((), max_length=16)
     control: Control | None = None
+    refiner: Refiner | None = None
     init_image: str | None = Field(None, min_length=1, max_length=64)
     mask: str | None = Field(None, min_length=1, max_length=64)
     strength: float = Field(0.75, gt=0, le=1, strict=True, allow_inf_nan=False)  # denoising strength
@@ -82,6 +90,8 @@ class _Asked(Frozen):
     def _mask_needs_picture(self) -> _Asked:
         if self.mask is not None and self.init_image is None:
             raise ValueError("mask needs init_image: the picture that is painted over")
+        if self.mask is not None and self.refiner is not None:
+            raise ValueError("mask and refiner do not go together: leave one out")
         return self
 
 
@@ -201,7 +211,7 @@ def explain(kind: type[BaseModel], error: ValidationError) -> BadRequest:
 
 def _owner(kind: type[BaseModel], loc: tuple[int | str, ...]) -> type[BaseModel]:
     """The model that the last name of `loc` is, or was meant to be, a field of."""
-    nested: dict[str, type[BaseModel]] = {"loras": LoraRef, "control": Control}
+    nested: dict[str, type[BaseModel]] = {"loras": LoraRef, "control": Control, "refiner": Refiner}
     return nested.get(str(loc[0]), kind) if len(loc) > 1 else kind
 
 

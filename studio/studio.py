@@ -34,7 +34,7 @@ from studio.library.marks import mark_of
 from studio.library.quotas import Quotas
 from studio.logos import Logos
 from studio.models import LoraRow, Models, Pulls
-from studio.models.forecast import Forecast, Outlook, Policy, foresee, kind_of, machine_memory
+from studio.models.forecast import Forecast, Outlook, Policy, foresee, kind_of, machine_memory, shapes_of
 from studio.palettes import Palettes
 from studio.people import may_see, only_of, speaker
 from studio.presets import Presets
@@ -91,7 +91,8 @@ class Studio:
         self.logos = Logos(presets, self.kits.logo)
         self.rules = read_rules(settings.home / "rules.yaml", "this studio")
         self.requests = Requests(models, presets, self.rules, self.picture_bytes)
-        self._checks = Checks(settings.home / "protected", {"protected": self.rules.protected})
+        policies = {"protected": self.rules.protected, "safety": self.rules.safety}
+        self._checks = Checks(settings.home / "protected", policies)
         self._database, self.accounts, self.sandbox = database, Accounts(database), Sandbox()
         models.vet = self.sandbox.check_weights
         self.weights = Weights(database, models)
@@ -184,7 +185,7 @@ class Studio:
         return self._outlook(self.resolve(request) if isinstance(request, GenerationRequest) else request)[0]
 
     def _outlook(self, request: ResolvedRequest) -> tuple[Outlook, Forecast]:
-        worker, shapes = self.executor.status(), self.models.shapes(request.model)
+        worker, shapes = self.executor.status(), shapes_of(self.models, request)
         there = (self.settings.memory_bytes or machine_memory()) if worker.device == "cpu" else 0
         run = shapes.run(request)
         found = foresee(shapes, run, self.settings.rows, worker, there)
@@ -198,7 +199,7 @@ class Studio:
         """Raises DoesNotFit for a run for which the machine is too small, whatever else leaves its memory."""
         outlook, least = self._outlook(request)
         if not outlook.fits:
-            shapes, worker = self.models.shapes(request.model), self.executor.status()
+            shapes, worker = shapes_of(self.models, request), self.executor.status()
             run = shapes.run(request)
             said, hint = shapes.refusal(
                 kind_of(worker.backend, worker.dtype), run, least.policy, worker.process, outlook.there
@@ -237,7 +238,7 @@ class Studio:
 
     def _judged(self, picture: Rendered) -> Rendered:
         """With what the checks found in it; blurred or blocked where the rules want that."""
-        data, checked = self._checks.apply(picture.data)
+        data, checked = self._checks.apply(picture.data, picture.checks)
         return replace(picture, data=data, checks=tuple(told(checked)))
 
     def check(self, data: bytes) -> list[dict[str, Any]]:

@@ -55,6 +55,10 @@ class Conditioner:
             origin = controls.origin(_input(inputs, request.init_image, "init_image"), mask, request, bundle)
         return Conditions(prompt, negative, dict(stack), control, origin)
 
+    def refine(self, request: ResolvedRequest, bundle: ModelBundle) -> Conditions:
+        """For the model that goes on: it reads the same words; LoRAs and controls are the first one's."""
+        return Conditions(*self._texts(request, bundle, ()), loras={})
+
     def adapters(self, bundles: Iterable[ModelBundle]) -> tuple[str, ...]:
         names = {name for bundle in bundles for name in bundle.banks["unet"].names()}
         return tuple(sorted({name.rpartition("@")[0] for name in names}))

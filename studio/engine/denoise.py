@@ -14,6 +14,8 @@ from studio.engine.backends import Call, Networks, Residuals
 from studio.engine.sample import Sample
 from studio.engine.weights import ModelBundle
 
+SCORES = (6.0, 2.5)  # how well liked: the prompt's row, the negative one's (the pipeline's own defaults)
+
 
 @dataclass(frozen=True, eq=False)
 class Batch:
@@ -27,7 +29,7 @@ class Batch:
     guided: int
     order: tuple[int, ...]  # row -> index into samples
     text: Tensor  # (rows, tokens, dim)
-    added: dict[str, Tensor] | None  # SDXL: pooled text (rows, dim) and sizes (rows, 6)
+    added: dict[str, Tensor] | None  # SDXL: pooled text (rows, dim) and sizes (rows, 6; its refiner 5)
     guidance: Tensor  # (guided, 1, 1, 1) float32
     told: Tensor | None  # (rows, width): guidance as a distilled UNet reads it
     control: Tensor | None  # (rows, C, h, w)
@@ -55,7 +57,7 @@ def batch(samples: Sequence[Sample]) -> Batch:
     ]
     embeds = torch.stack([text.embeds for text in texts if text is not None])
     pooled = [text.pooled for text in texts if text is not None and text.pooled is not None]
-    sizes = [_sizes(ordered[index]) for index in order]
+    sizes = [_sizes(ordered[index], row < len(guided)) for row, index in enumerate(order)]
     scales = [ordered[index].control_scale for index in order]
     added = None
     if pooled:
@@ -115,6 +117,7 @@ def step(sample: Sample, noise: Tensor, foresee: bool = False) -> None:
     moved = sample.scheduler.step(noise, time, sample.latents, **sample.options, return_dict=False)
     sample.latents = moved[0]
     sample.step += 1
+    sample.hand_over()
     if sample.original is not None and sample.mask is not None:
         kept = sample.original
         if not sample.done:
@@ -154,10 +157,11 @@ def _told(guidance: Sequence[float], bundle: ModelBundle) -> Tensor | None:
     return torch.cat([angles.sin(), angles.cos()], dim=1).to(bundle.device, bundle.dtype)
 
 
-def _sizes(sample: Sample) -> tuple[float, ...]:
-    """SDXL's original size, crop corner and target size in px."""
+def _sizes(sample: Sample, negative: bool) -> tuple[float, ...]:
+    """SDXL's original size, crop corner and target size in px; its refiner has a score for the last."""
     height, width = float(sample.request.height), float(sample.request.width)
-    return height, width, 0.0, 0.0, height, width
+    last = (SCORES[negative],) if sample.bundle.scored else (height, width)
+    return height, width, 0.0, 0.0, *last
 
 
 def _rows(parts: Sequence[Tensor | None], order: Sequence[int]) -> Tensor | None:

@@ -23,7 +23,8 @@ from studio.engine.denoise import Batch, advance, batch, step
 from studio.engine.job import Job
 from studio.engine.plan import Planner, together
 from studio.engine.residency import Residency
-from studio.engine.sample import Sample
+from studio.engine.safety_checker import SafetyChecker
+from studio.engine.sample import Relay, Sample
 from studio.engine.turns import Key, next_group
 from studio.errors import EngineError, OutOfMemory, StudioError
 from studio.models.forecast import kind_of
@@ -72,7 +73,7 @@ class Engine:
             stamp=models.get,  # the row tells of ControlNets that came, and of a model put in another's place
         )
         self._conditioner = Conditioner(models)
-        self._decoder = Decoder(self.device)
+        self._decoder = Decoder(self.device, SafetyChecker(settings.safety_checker, self.device))
         self._inbox: deque[Job | str] = deque()  # a job, or the id of one to cancel
         self._waiting: list[Job] = []
         self._running: dict[str, Job] = {}
@@ -173,16 +174,23 @@ class Engine:
             try:
                 forecasts = [other.forecast for other in self._running.values() if other.forecast]
                 work = together([*forecasts, self.planner.lowest(job.request)])
-                if self._residency.must_wait(job.request.model, work):
+                refiner = job.request.refiner
+                names = (job.request.model, *([refiner.model] if refiner else ()))
+                if self._residency.must_wait(names, work):
                     if job.waited() > PATIENCE:
                         return  # nobody passes it any more, so that the models in use come free
                     continue
                 self.planner.check(job.request, self._residency.bytes)
-                job.bundle = job.leases.enter_context(self._residency.lease(job.request.model, work))
+                job.bundle, *then = (
+                    job.leases.enter_context(self._residency.lease(name, work)) for name in names
+                )
                 job.forecast = self.planner.choose(job.request, self._residency.room(), forecasts)
                 job.conditions = self._conditioner.prepare(
                     job.request, job.inputs, job.bundle, self._running.values()
                 )
+                for bundle in then:
+                    conditions = self._conditioner.refine(job.request, bundle)
+                    job.relay = Relay(bundle, self._workshop.networks(bundle), conditions)
             except Exception as error:
                 self._end(job, Failed(_explained(error, self.device).as_dict()))
                 continue
@@ -330,6 +338,7 @@ class Engine:
                     seconds,
                     done.notes,
                     sample.batch,
+                    done.checks,
                 ),  # fmt: skip
             )
             self._ended(job)
@@ -339,7 +348,7 @@ class Engine:
         if len(self._paces) > PACES:
             self._paces.clear()
         key = f"{request.model} {request.width}x{request.height}"
-        self._paces[key] = seconds / len(sample.times)
+        self._paces[key] = seconds / sample.calls
 
 
 def _explained(error: Exception, device: torch.device, sample: Sample | None = None) -> StudioError:

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 
 from studio.engine.backends import Networks
-from studio.engine.sample import Conditions, Sample, begin, performed_steps
+from studio.engine.sample import Conditions, Relay, Sample, begin, performed_steps
 from studio.engine.weights import ModelBundle
 from studio.errors import StudioError
 from studio.models.forecast import Forecast, Policy
@@ -28,6 +28,7 @@ class Job:
     bundle: ModelBundle | None = None
     networks: Networks | None = None
     conditions: Conditions | None = None
+    relay: Relay | None = None
     forecast: Forecast | None = None  # from when it is admitted
     samples: list[Sample] = field(default_factory=list)
     begun: int = 0
@@ -50,10 +51,12 @@ class Job:
         room = self.policy.rows
         assert self.bundle is not None and self.conditions is not None
         while self.begun < self.request.count and len(self.samples) < room:
-            sample = begin(self.id, self.begun, self.request, self.bundle, self.conditions, self.networks)
+            sample = begin(
+                self.id, self.begun, self.request, self.bundle, self.conditions, self.networks, self.relay
+            )
             self.samples.append(sample)
             self.begun += 1
-            self.calls_each = len(sample.times)
+            self.calls_each = sample.calls
 
     def progress(self) -> Progress:
         """In steps as the person counts them: a scheduler may take one or two UNet calls for each."""

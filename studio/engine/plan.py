@@ -9,7 +9,7 @@ import torch
 
 from studio.engine import memory
 from studio.errors import OutOfMemory
-from studio.models.forecast import CODE, SPARE, Forecast, policies
+from studio.models.forecast import CODE, SPARE, Forecast, policies, shapes_of
 from studio.schema import ResolvedRequest
 from studio.settings import Settings
 
@@ -32,12 +32,12 @@ class Planner:
 
     def lowest(self, request: ResolvedRequest) -> Forecast:
         """With the smallest policy."""
-        shapes = self._models.shapes(request.model)
+        shapes = shapes_of(self._models, request)
         return shapes.forecast(self._dtype, shapes.run(request), self.ladder[-1], self.process)
 
     def choose(self, request: ResolvedRequest, room: int, running: Iterable[Forecast]) -> Forecast:
         """The first of the ladder that fits beside what is running, else the last."""
-        shapes, others = self._models.shapes(request.model), tuple(running)
+        shapes, others = shapes_of(self._models, request), tuple(running)
         run = shapes.run(request)
         for policy in self.ladder:
             found = shapes.forecast(self._dtype, run, policy, self.process)
@@ -49,7 +49,7 @@ class Planner:
         """Raises OutOfMemory where model and run cannot fit with the smallest policy, whoever else leaves."""
         least, room = self.lowest(request), self.budget(resident)
         if least.weights + least.work > room:
-            shapes, overhead = self._models.shapes(request.model), least.process
+            shapes, overhead = shapes_of(self._models, request), least.process
             said, hint = shapes.refusal(
                 self._dtype, shapes.run(request), self.ladder[-1], overhead - CODE, room + overhead
             )

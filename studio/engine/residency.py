@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterable, Iterator
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -57,17 +57,18 @@ class Residency:
         finally:
             resident.leases -= 1
 
-    def must_wait(self, name: str, work: int = 0) -> bool:
-        """True while `name` as it is now and `work` bytes fit only after a lease has ended."""
+    def must_wait(self, names: Collection[str], work: int = 0) -> bool:
+        """True while these models as they are now and `work` bytes fit only after a lease has ended."""
         if not any(resident.leases for resident in self._residents.values()):
             return False
-        if self._drop_outdated(name):
+        if any(self._drop_outdated(name) for name in names):
             return True
-        own = self._residents.get(name)
-        leased = _held(one for one in self._residents.values() if one.leases or one is own)
-        if own is None and name not in self._needs:
-            self._needs[name] = self._need(name)
-        need = self._needs[name] if own is None else 0
+        leased = _held(one for name, one in self._residents.items() if one.leases or name in names)
+        missing = [name for name in names if name not in self._residents]
+        for name in missing:
+            if name not in self._needs:
+                self._needs[name] = self._need(name)
+        need = sum(self._needs[name] for name in missing)
         return need + work > self._budget(self.bytes) - leased
 
     def room(self) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import torch
@@ -44,6 +44,28 @@ class Conditions:
     origin: Origin | None = None
 
 
+@dataclass(frozen=True, eq=False)
+class Relay:
+    """The model that goes on with a job's last steps."""
+
+    bundle: ModelBundle
+    networks: Networks
+    conditions: Conditions
+
+
+@dataclass(frozen=True, eq=False)
+class Leg:
+    """The rest of a sample's way, with another model: what it takes over at its first step."""
+
+    bundle: ModelBundle
+    networks: Networks
+    conditions: Conditions
+    scheduler: Any
+    times: tuple[Tensor, ...]
+    moments: tuple[float, ...]
+    options: Mapping[str, Any]
+
+
 @dataclass(eq=False)
 class Sample:
     """`latents`: (1, C, h, w) float32. `moments`: the scheduler's times as floats, one a UNet call.
@@ -66,6 +88,8 @@ class Sample:
     noise: Tensor
     original: Tensor | None = None  # inpainting with 4 channels: what the kept part is blended from
     channels: Tensor | None = None  # inpainting with 9 channels: mask and kept part, (1, 5, h, w)
+    then: Leg | None = None
+    calls: int = 0  # of a UNet, over all of its way
     step: int = 0
     seconds: float = 0.0
     batch: tuple[int, ...] = ()  # fewest and most rows of the calls it took part in
@@ -87,6 +111,13 @@ class Sample:
     @property
     def done(self) -> bool:
         return self.step >= len(self.times)
+
+    def hand_over(self) -> None:
+        """To the model that goes on, where this one's steps are done."""
+        if self.done and self.then is not None:
+            for part in fields(self.then):
+                setattr(self, part.name, getattr(self.then, part.name))
+            self.step, self.then = 0, None
 
     @property
     def control_scale(self) -> float:
@@ -125,10 +156,11 @@ def begin(
     bundle: ModelBundle,
     conditions: Conditions,
     networks: Networks | None = None,
+    relay: Relay | None = None,
 ) -> Sample:
     """Picture `index` of a job before its first step. Draws what a diffusers pipeline draws, in its order.
 
-    `networks`: None = PyTorch's own of `bundle`.
+    `networks`: None = PyTorch's own of `bundle`. `relay`: goes on where the request's refiner begins.
     """
     seed = seed_of(request, index)
     generator = torch.Generator("cpu").manual_seed(seed)
@@ -137,7 +169,11 @@ def begin(
     scheduler.set_timesteps(request.steps)
     first = (request.steps - performed_steps(request)) * scheduler.order
     times = tuple(scheduler.timesteps[first:])
-    if conditions.origin is not None or bundle.two_encoders:
+    start = times[:1]
+    if relay is not None:
+        cut = _cut(scheduler, request)
+        times = tuple(time for time in times if time >= cut)
+    if conditions.origin is not None or bundle.sized:
         # As img2img and SDXL pipelines do; SD text-to-image lets the scheduler look its first index up.
         _set_begin(scheduler, first)
     sample = Sample(
@@ -154,9 +190,34 @@ def begin(
         options=step_options(scheduler, generator),
         latents=torch.empty(0),
         noise=torch.empty(0),
+        then=None if relay is None else _leg(request, relay, generator),
     )
-    _fill(sample, generator)
+    sample.calls = len(times) + (len(sample.then.times) if sample.then else 0)
+    _fill(sample, generator, start[0])
+    sample.hand_over()
     return sample
+
+
+def _leg(request: ResolvedRequest, relay: Relay, generator: torch.Generator) -> Leg:
+    """Source: StableDiffusionXLImg2ImgPipeline.get_timesteps with `denoising_start`."""
+    scheduler = make_scheduler(request.scheduler, relay.bundle.scheduler_config)
+    scheduler.set_timesteps(request.steps)
+    left = int((scheduler.timesteps < _cut(scheduler, request)).sum())
+    if scheduler.order == 2 and left % 2 == 0:
+        left += 1  # else it would begin in the middle of a step of two calls
+    first = (request.steps - performed_steps(request)) * scheduler.order
+    first = max(first, len(scheduler.timesteps) - left)
+    _set_begin(scheduler, first)
+    times = tuple(scheduler.timesteps[first:])
+    moments, options = tuple(float(time) for time in times), step_options(scheduler, generator)
+    return Leg(relay.bundle, relay.networks, relay.conditions, scheduler, times, moments, options)
+
+
+def _cut(scheduler: Any, request: ResolvedRequest) -> int:
+    """The time below which the refiner works; `denoising_end` of the pipelines."""
+    assert request.refiner is not None
+    steps = int(scheduler.config.num_train_timesteps)
+    return int(round(steps - request.refiner.at * steps))
 
 
 def _set_begin(scheduler: Any, index: int) -> None:
@@ -164,8 +225,11 @@ def _set_begin(scheduler: Any, index: int) -> None:
         scheduler.set_begin_index(index)
 
 
-def _fill(sample: Sample, generator: torch.Generator) -> None:
-    """Noise and start latents, as StableDiffusion{,Img2Img,Inpaint}Pipeline.prepare_latents make them."""
+def _fill(sample: Sample, generator: torch.Generator, first: Tensor) -> None:
+    """Noise and start latents, as StableDiffusion{,Img2Img,Inpaint}Pipeline.prepare_latents make them.
+
+    `first`: time of the first step.
+    """
     bundle, origin, request = sample.bundle, sample.conditions.origin, sample.request
     in_channels = bundle.unet.config.in_channels
     plain = in_channels == bundle.vae.config.latent_channels
@@ -191,7 +255,7 @@ def _fill(sample: Sample, generator: torch.Generator) -> None:
     if fresh or start is None:
         sample.latents = sample.noise * sample.scheduler.init_noise_sigma
     else:
-        sample.latents = sample.scheduler.add_noise(start, sample.noise, sample.times[0][None])
+        sample.latents = sample.scheduler.add_noise(start, sample.noise, first[None])
     if origin.mask is None:
         return
     if plain:

@@ -24,7 +24,8 @@ BACKTRACK = 20  # tokens: a chunk may end early at a comma this near, so that a 
 class TextModel(Protocol):
     """What is needed of a model to encode text.
 
-    `text_encoders`: one CLIP text model, or two (SDXL type), with a tokenizer each.
+    `text_encoders`: one CLIP text model, two (SDXL type) or the second of those alone (its refiner), with a
+    tokenizer each.
     `banks`: "text_encoder" and "text_encoder_2" -> the encoder's bank; a model without banks takes no LoRA.
     """
 
@@ -147,11 +148,12 @@ def _encode(
     ids = torch.tensor([_ids(chunk, tokenizer, _room(encoder)) for chunk in chunks], device=encoder.device)
     bank = model.banks.get("text_encoder_2" if number else "text_encoder")
     with nullcontext() if bank is None else bank.weights(rows):
-        if len(model.text_encoders) == 1:
+        projects = hasattr(encoder, "text_projection")
+        if len(model.text_encoders) == 1 and not projects:
             embeds, pooled = encoder(ids)[0], None
         else:  # SDXL type: the last layer but one of both; pooled is what the second one projects
             output = encoder(ids, output_hidden_states=True)
-            embeds, pooled = output.hidden_states[-2], output[0] if number == 1 else None
+            embeds, pooled = output.hidden_states[-2], output[0] if projects else None
     weighed = [_weigh(row, chunk) for row, chunk in zip(embeds, chunks, strict=True)]
     results: list[tuple[Tensor, Tensor | None]] = []
     begin = 0

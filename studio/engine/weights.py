@@ -105,9 +105,20 @@ class ModelBundle:
         return width
 
     @property
-    def two_encoders(self) -> bool:
+    def sized(self) -> bool:
         """SDXL type: pooled text and sizes go into the UNet beside the text rows."""
-        return len(self.text_encoders) == 2
+        return bool(self.unet.config.addition_embed_type == "text_time")
+
+    @property
+    def scored(self) -> bool:
+        """SDXL's refiner: told how well liked the picture is to be, in place of its target size."""
+        config = self.unet.config
+        if not self.sized:
+            return False
+        pooled = self.text_encoders[-1].config.projection_dim
+        return bool(
+            config.projection_class_embeddings_input_dim == pooled + 5 * config.addition_time_embed_dim
+        )
 
 
 def pick_device(asked: str) -> torch.device:
@@ -166,26 +177,27 @@ def load(
     }
     parts = {_first(network): _bytes(network) for network in networks.values()}
     schedule = _json(folder / "scheduler" / "scheduler_config.json")
-    missing = {"unet", "vae", "text_encoder"} - set(networks) | (set() if schedule else {"scheduler"})
+    texts = [name for name in ("text_encoder", "text_encoder_2") if name in networks]
+    missing = {"unet", "vae", *(texts[:1] or ["text_encoder"])} - set(networks)
+    missing |= set() if schedule else {"scheduler"}
     if missing:
         raise EngineError(
             f"Model {row.name} has no {', '.join(sorted(missing))}.", hint="Add the model again."
         )
     controlnets = {"canny": networks["controlnet-canny"]} if "controlnet-canny" in networks else {}
     embeddings = {kind: _take_embedding(network) for kind, network in controlnets.items()}
-    encoders = tuple(networks[name] for name in ("text_encoder", "text_encoder_2") if name in networks)
     index = _json(folder / "model_index.json")
     return ModelBundle(
         name=row.name,
         family=row.family,
         unet=networks["unet"],
         vae=networks["vae"],
-        tokenizers=tuple(_tokenizer(folder, name) for name in ("tokenizer", "tokenizer_2")[: len(encoders)]),
-        text_encoders=encoders,
+        tokenizers=tuple(_tokenizer(folder, name.replace("text_encoder", "tokenizer")) for name in texts),
+        text_encoders=tuple(networks[name] for name in texts),
         controlnets=controlnets,
         control_embeddings=embeddings,
         scheduler_config=schedule,
-        zero_negative=len(encoders) == 2 and bool(index.get("force_zeros_for_empty_prompt", True)),
+        zero_negative="text_encoder_2" in texts and bool(index.get("force_zeros_for_empty_prompt", True)),
         device=device,
         dtype=dtype,
         parts=parts,

@@ -82,6 +82,8 @@ def write(request: ResolvedRequest, seed: int, prints: Fingerprints = UNKNOWN) -
             f"Threshold A: {control.low}, Threshold B: {control.high}, "
             f"Guidance Start: {control.start:g}, Guidance End: {control.end:g}, Pixel Perfect: True"
         )
+    if request.refiner is not None:
+        pairs |= {"Refiner": request.refiner.model, "Refiner switch at": f"{request.refiner.at:g}"}
     pairs["Version"] = VERSION
     negative = f"\nNegative prompt: {request.negative_prompt}" if request.negative_prompt else ""
     last = ", ".join(f"{key}: {_quoted(str(value))}" for key, value in pairs.items() if value != "")

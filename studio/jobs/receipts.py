@@ -101,6 +101,8 @@ class Weights:
 
     def _files(self, request: ResolvedRequest) -> Iterator[tuple[str, Path]]:
         yield from self._models.weight_files(request.model)
+        if request.refiner is not None:
+            yield from self._models.weight_files(request.refiner.model)
         for lora in request.loras:
             yield f"LoRA {lora.name}", self._models.lora(lora.name).file
 

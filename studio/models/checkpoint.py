@@ -29,7 +29,6 @@ OTHERS = {  # a key's beginning -> what such a file is
     "joint_blocks.": "Stable Diffusion 3",
     "down_blocks.": "a single network in the diffusers layout; give the whole folder",
     "control_model.": "a ControlNet in one file",
-    REFINER: "the SDXL refiner, which finishes another model's pictures and begins none",
 }
 BETAS = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear", "steps_offset": 1}
 # SD 2's v-prediction models have a wider spread in this bias than its epsilon ones; 0.09 lies between (the
@@ -56,7 +55,7 @@ def read_checkpoint(file: Path, name: str = "") -> Checkpoint:
     """
     header = read_header(file)
     shapes = {key: shape for key, (_, shape) in header.tensors.items()}
-    family = _family(shapes)
+    family, refines = _family(shapes)
     kind = distilled_kind(name, f"{MARK}time_embed.cond_proj.weight" in shapes, header.metadata)
     velocity = is_velocity(file, header, family)
     side = DISTILLED[kind].size if kind else 0
@@ -65,7 +64,7 @@ def read_checkpoint(file: Path, name: str = "") -> Checkpoint:
     parts = {
         "unet": unet,
         "vae": read_vae(shapes, 0.13025 if family == "sdxl" else 0.18215, side),
-        **_text(shapes, family),
+        **_text(shapes, family, refines),
     }
     _check_widths(parts)
     unet.config["sample_size"] = side // 2 ** (len(parts["vae"].config["block_out_channels"]) - 1)
@@ -78,9 +77,9 @@ def write_folder(found: Checkpoint, folder: Path) -> None:
     for name, part in found.parts.items():
         (folder / name).mkdir()
         _write(folder / name / "config.json", part.config)
-    xl = found.family == "sdxl"
-    write_tokenizer(folder / "tokenizer", padding="!" if found.family == "sd21" else END)
-    if xl:
+    if "text_encoder" in found.parts:
+        write_tokenizer(folder / "tokenizer", padding="!" if found.family == "sd21" else END)
+    if "text_encoder_2" in found.parts:
         write_tokenizer(folder / "tokenizer_2", padding="!")
     (folder / "scheduler").mkdir()
     _write(folder / "scheduler" / "scheduler_config.json", found.scheduler)
@@ -99,14 +98,18 @@ def _index(found: Checkpoint) -> dict[str, Any]:
         index = {"_class_name": "StableDiffusionXLPipeline", "force_zeros_for_empty_prompt": True}
         index |= {"text_encoder_2": ["transformers", "CLIPTextModelWithProjection"]}
         index |= {"tokenizer_2": ["transformers", "CLIPTokenizer"]}
+        if "text_encoder" not in found.parts:
+            index |= {"_class_name": "StableDiffusionXLImg2ImgPipeline", "requires_aesthetics_score": True}
+            index |= {"force_zeros_for_empty_prompt": False}
     else:
         index |= {"safety_checker": [None, None], "requires_safety_checker": False}
+    text = ("CLIPTextModel", "CLIPTokenizer") if "text_encoder" in found.parts else (None, None)
     return index | {
         "feature_extractor": [None, None],
         "image_encoder": [None, None],
         "scheduler": ["diffusers", found.scheduler["_class_name"]],
-        "text_encoder": ["transformers", "CLIPTextModel"],
-        "tokenizer": ["transformers", "CLIPTokenizer"],
+        "text_encoder": [text[0] and "transformers", text[0]],
+        "tokenizer": [text[1] and "transformers", text[1]],
         "unet": ["diffusers", "UNet2DConditionModel"],
         "vae": ["diffusers", "AutoencoderKL"],
     }
@@ -126,7 +129,9 @@ def distilled_kind(name: str, told: bool, notes: Mapping[str, str]) -> str:
     )
 
 
-def _family(shapes: Shapes) -> str:
+def _family(shapes: Shapes) -> tuple[str, bool]:
+    """Key of FAMILIES, and whether it is that family's refiner."""
+
     def has(prefix: str) -> bool:
         return any(key.startswith(prefix) for key in shapes)
 
@@ -135,13 +140,15 @@ def _family(shapes: Shapes) -> str:
             raise unknown(f"it is {what}")
     if not has(MARK):
         raise unknown(f"none of its {len(shapes)} tensors belongs to a UNet")
-    for prefix, family in ((XL_OPEN_CLIP, "sdxl"), (OPEN_CLIP, "sd21"), (CLIP, "sd15")):
+    for prefix, family in ((XL_OPEN_CLIP, "sdxl"), (REFINER, "sdxl"), (OPEN_CLIP, "sd21"), (CLIP, "sd15")):
         if has(prefix):
-            return family
+            return family, prefix == REFINER
     raise unknown("it holds a UNet and no text encoder")
 
 
-def _text(shapes: Shapes, family: str) -> dict[str, Part]:
+def _text(shapes: Shapes, family: str, refines: bool) -> dict[str, Part]:
+    if refines:
+        return {"text_encoder_2": read_open_clip(shapes, REFINER, projected=True)}
     if family == "sd15":
         return {"text_encoder": read_clip(shapes, CLIP)}
     if family == "sd21":

@@ -19,6 +19,7 @@ from studio.safetensors_header import read_header
 
 INDEX = "model_index.json"
 REQUIRED = ("unet", "vae", "text_encoder", "tokenizer")
+REFINING = ("unet", "vae", "text_encoder_2", "tokenizer_2")  # all that SDXL's refiner has
 PARTS = (*REQUIRED, "text_encoder_2", "tokenizer_2", "scheduler", "controlnet-canny")
 NETWORKS = ("unet", "vae", "text_encoder", "text_encoder_2", "controlnet-canny")
 PICKLES = ("*.bin", "*.ckpt", "*.pt", "*.pth")
@@ -36,6 +37,7 @@ class ModelRow:
     `prediction`: epsilon, v_prediction or sample. `builtin`: came with the studio. `distilled`: key of
     DISTILLED, or ''. `source`: file or hub id it came from; `revision`: its commit there, '' for a file.
     `hash`: SHA-256 of its file, of a folder's file hashes together; '' where nobody has reckoned it.
+    `refines`: it finishes pictures of another model and begins none.
     """
 
     name: str
@@ -55,13 +57,15 @@ class ModelRow:
     source: str = ""
     revision: str = ""
     hash: str = ""
+    refines: bool = False
 
 
 def read_folder(folder: Path, name: str, builtin: bool) -> ModelRow:
     """Raises UnsafeFormat for pickled weights, BadRequest (`custom_code_refused`, `model_incomplete`)."""
     index = read_config(folder / INDEX)
     _refuse_code(folder, index)
-    missing = [part for part in REQUIRED if not (folder / part).is_dir()]
+    refines = not (folder / "text_encoder").is_dir() and (folder / "text_encoder_2").is_dir()
+    missing = [part for part in (REFINING if refines else REQUIRED) if not (folder / part).is_dir()]
     if missing:
         raise _incomplete(f"{', '.join(missing)} missing")
     weights = _weigh_all(folder, name)
@@ -90,6 +94,7 @@ def read_folder(folder: Path, name: str, builtin: bool) -> ModelRow:
         source=str(notes.get("source", ""))[:200],
         revision=str(notes.get("revision", ""))[:40],
         hash=hash_of(recorded(notes)),
+        refines=refines,
     )
 
 

@@ -8,6 +8,7 @@ runs); bench/memory_plan.py compares the whole with the measured peak.
 
 from __future__ import annotations
 
+import copy
 import math
 import os
 from collections.abc import Iterator, Mapping
@@ -19,6 +20,7 @@ from studio.catalog import FAMILIES, Family
 from studio.models.checkpoint import FILE, read_checkpoint
 from studio.models.folders import NETWORKS, read_config, weight_files
 from studio.safetensors_header import read_header
+from studio.schema import ResolvedRequest
 
 SIZES = (512, 768, 1024)  # px, for telling what a model takes
 WIDTHS: Mapping[str, int] = {
@@ -93,6 +95,12 @@ class Asked(Protocol):
     def init_image(self) -> str | None: ...
 
 
+class Known(Protocol):
+    """What is needed of the models that are there."""
+
+    def shapes(self, name: str) -> Shapes: ...
+
+
 class Worker(Protocol):
     """What is needed of a worker's status."""
 
@@ -152,6 +160,13 @@ class Shapes:
         self.two_encoders = (folder / "text_encoder_2").is_dir()
         self._drawn = list(self.vae.get("block_out_channels", [128, 256, 512, 512]))
         self.factor = int(2 ** (len(self._drawn) - 1))
+        self._after: Shapes | None = None
+
+    def followed(self, other: Shapes) -> Shapes:
+        """For a run whose last steps are the other model's: both are in memory, one at a time computes."""
+        both = copy.copy(self)
+        both._after = other
+        return both
 
     def run(self, request: Asked) -> Run:
         guided = request.guidance > 1 and not self.unet.get("time_cond_proj_dim")
@@ -165,7 +180,7 @@ class Shapes:
         held = sum(count * self._width(name, dtype) for name, count in self.elements.items())
         if dtype.startswith("int8"):
             held = int(SCALES * held) + 3 * self.words
-        return held
+        return held + (self._after.weights(dtype) if self._after else 0)
 
     def forecast(self, dtype: str, run: Run, policy: Policy, process: int = PROCESS) -> Forecast:
         size = WIDTHS.get(dtype, 4)
@@ -176,6 +191,9 @@ class Shapes:
             read = 3 * self._drawn[0] * run.width * run.height * self._width("vae", dtype)
             call = max(call, read)
         draw = self._draw(tall, wide, policy.tile) * self._width("vae", dtype)
+        if self._after:
+            then = self._after.forecast(dtype, replace(run, control=False, start=False), policy, process)
+            call, draw = max(call, then.call), max(draw, then.draw)
         overlap = policy.beside and run.rows > policy.rows
         return Forecast(policy, process + CODE, self.weights(dtype), int(call), int(draw), overlap)
 
@@ -209,6 +227,12 @@ class Shapes:
     def _draw(self, tall: int, wide: int, tile: int) -> float:
         tall, wide = (min(side, tile) if tile else side for side in (tall, wide))
         return tall * wide * walk_decoder(self._drawn)
+
+
+def shapes_of(models: Known, request: ResolvedRequest) -> Shapes:
+    """Of the request's model, and of the one that refines."""
+    found = models.shapes(request.model)
+    return found.followed(models.shapes(request.refiner.model)) if request.refiner else found
 
 
 @dataclass(frozen=True)

@@ -287,7 +287,10 @@ class Models:
 
     def make_default(self, name: str) -> None:
         """Kept over restarts. Raises NotFound, or what is wrong with the model."""
-        self.get(name)
+        if self.get(name).refines:
+            raise Conflict(
+                f"{name} finishes pictures of another model and begins none.", code="model_refines"
+            )
         if self._fixed and name != self.settings.model:
             raise Conflict(
                 f"STUDIO_MODEL fixes the default: {self.settings.model}.",

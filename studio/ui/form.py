@@ -347,7 +347,7 @@ def guidance_advice(t: Text, value: float | None, default: float) -> str:
 
 
 def model_rows(studio: Studio) -> list[tuple[str, str]]:
-    return [(row.label, row.name) for row in studio.models.list()]
+    return [(row.label, row.name) for row in studio.models.list() if not row.refines]
 
 
 def model_choice(page: Page, prefix: str, size: Any) -> Any:

@@ -12,6 +12,7 @@ from diffusers import (
     ControlNetModel,
     PNDMScheduler,
     StableDiffusionPipeline,
+    StableDiffusionXLImg2ImgPipeline,
     StableDiffusionXLPipeline,
     UNet2DConditionModel,
 )
@@ -141,6 +142,23 @@ def save_xl(folder: Path) -> Path:
         scheduler=schedule(),
     ).save_pretrained(folder)
     controlnet(network).save_pretrained(folder / "controlnet-canny")
+    return folder
+
+
+def save_refiner(folder: Path) -> Path:
+    """As SDXL's: the second text encoder alone, a score in place of the target size."""
+    words = tokenizer(folder / "tokenizer_2")
+    StableDiffusionXLImg2ImgPipeline(
+        vae=vae(),
+        text_encoder=None,
+        text_encoder_2=text_encoder(words, CLIPTextModelWithProjection, 4),
+        tokenizer=None,
+        tokenizer_2=words,
+        unet=unet(6, **XL | {"projection_class_embeddings_input_dim": 5 * 8 + DIM}),
+        scheduler=schedule(),
+        requires_aesthetics_score=True,
+        force_zeros_for_empty_prompt=False,
+    ).save_pretrained(folder)
     return folder
 
 

@@ -12,7 +12,6 @@ UNSUPPORTED: Mapping[str, tuple[Any, ...]] = {
     "subseed_strength": (None, 0),
     "restore_faces": (None, False),
     "tiling": (None, False),
-    "refiner_checkpoint": (None, "", "None"),
 }
 
 
@@ -38,6 +37,7 @@ class Wish(Sent):
     tiling: bool | None = None
     denoising_strength: float | None = None
     refiner_checkpoint: str | None = None
+    refiner_switch_at: float | None = None
     override_settings: dict[str, Any] | None = None
     override_settings_restore_afterwards: bool | None = None
     script_name: str | None = None

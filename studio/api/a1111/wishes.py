@@ -19,6 +19,7 @@ from studio.studio import Studio
 from studio.uploads import Upload
 
 HIRES_STRENGTH = 0.7
+REFINER_SWITCH = 0.8
 
 
 @dataclass
@@ -98,6 +99,11 @@ def name_parts(studio: Studio, order: Order, wish: Wish, settings: Mapping[str, 
     checkpoint = settings.get("sd_model_checkpoint")
     if isinstance(checkpoint, str) and checkpoint:
         order.fields["model"] = model_named(checkpoint, studio.models.list())
+    if wish.refiner_checkpoint and wish.refiner_checkpoint != "None":
+        switch = REFINER_SWITCH if wish.refiner_switch_at is None else wish.refiner_switch_at
+        if switch < 1:  # at 1 there is nothing left to refine
+            refiner = model_named(wish.refiner_checkpoint, studio.models.list())
+            order.fields["refiner"] = {"model": refiner, "at": switch}
     known = {preset.name: preset for preset in studio.presets.list()}
     for style in wish.styles or ():
         if style in known and "preset" not in order.fields:

@@ -54,7 +54,7 @@ class _UNet(nn.Module):
     def __init__(self, bundle: ModelBundle) -> None:
         super().__init__()
         self.network = bundle.unet
-        self._told, self._added = bundle.distilled is not None, bundle.two_encoders
+        self._told, self._added = bundle.distilled is not None, bundle.sized
 
     def forward(self, rows: Tensor, moments: Tensor, text: Tensor, *rest: Tensor) -> Tensor:
         left = list(rest)
@@ -152,9 +152,12 @@ def example(bundle: ModelBundle, side: int) -> dict[str, Tensor]:
     }
     if bundle.distilled is not None:
         call["told"] = torch.zeros(2, bundle.distilled)
-    if bundle.two_encoders:
+    if bundle.sized:
         encoder = bundle.text_encoders[-1].config
-        call |= {"pooled": torch.zeros(2, encoder.projection_dim), "sizes": torch.full((2, 6), 512.0)}
+        call |= {
+            "pooled": torch.zeros(2, encoder.projection_dim),
+            "sizes": torch.full((2, 5 if bundle.scored else 6), 512.0),
+        }
     return call
 
 

@@ -24,7 +24,7 @@ class Call:
 
     `rows`: (n, C, h, w). `moments`: (n) float32, the schedulers' times. `text`: (n, tokens, dim).
     `told`: (n, width) guidance as a distilled UNet reads it. `added`: SDXL's pooled text (n, dim) and sizes
-    (n, 6). `loras`: row -> {adapter: weight}.
+    (n, 6; its refiner 5). `loras`: row -> {adapter: weight}.
     """
 
     rows: Tensor
