@@ -5,11 +5,9 @@ from __future__ import annotations
 import copy
 import io
 import time
-from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 from PIL import Image
@@ -18,7 +16,6 @@ from torch import Tensor
 from studio.engine import memory
 from studio.engine.backends import Eager, Networks
 from studio.engine.latents import unscaled
-from studio.engine.safety_checker import SafetyChecker
 from studio.engine.sample import Sample
 from studio.engine.weights import ModelBundle
 from studio.errors import NumericalError, OutOfMemory
@@ -29,21 +26,19 @@ PLAIN = ("float32", "float16")  # what a CPU and a GPU do of themselves; others 
 
 @dataclass(frozen=True)
 class Finished:
-    """`png`: without metadata. `seconds`: of decoding and writing. `notes`, `checks`: see schema.Rendered."""
+    """`png`: without metadata. `seconds`: of decoding and writing. `notes`: see schema.Rendered."""
 
     width: int
     height: int
     png: bytes
     seconds: float
     notes: tuple[str, ...]
-    checks: tuple[Mapping[str, Any], ...] = ()
 
 
 class Decoder:
     """One thread: pictures come out in the order they went in."""
 
-    def __init__(self, device: torch.device, checker: SafetyChecker | None = None) -> None:
-        self._checker = checker
+    def __init__(self, device: torch.device) -> None:
         self._pool = ThreadPoolExecutor(1, "decode")
         cuda = device.type == "cuda"
         self._device = device
@@ -67,8 +62,7 @@ class Decoder:
             self._stream.wait_event(ready)
         memory.trim()
         with stream, torch.inference_mode():
-            done = finish(sample.latents, sample.bundle, sample.request.upscale, sample.networks, tile)
-            return done if self._checker is None else replace(done, checks=self._checker.look(done.png))
+            return finish(sample.latents, sample.bundle, sample.request.upscale, sample.networks, tile)
 
 
 def finish(
