@@ -90,6 +90,7 @@ def examine(settings: Settings, torch_facts: Callable[[], Mapping[str, Any]] | N
         *backend(settings),
         *home(settings),
         *models(settings),
+        *safety_checker(settings),
         *presets(settings),
         *port(settings),
         *browser(),
@@ -283,6 +284,13 @@ def models(settings: Settings) -> Iterator[Check]:
             yield Check(
                 f"LoRA {row.name}", "warning", row.problem, f"studio loras add FILE --name {row.name}"
             )
+
+
+def safety_checker(settings: Settings) -> Iterator[Check]:
+    folder = settings.safety_checker
+    found = "installed" if folder.is_dir() else "not installed: pictures are not looked at for unsafe content"
+    mend = "" if folder.is_dir() else f"Put a safety checker's folder into {folder} (docs/checks.md)."
+    yield Check("safety checker", "ok", found, mend)
 
 
 def presets(settings: Settings) -> Iterator[Check]:

@@ -124,6 +124,10 @@ class Settings(BaseSettings):
         return (self.home / "models", ROOT / "assets" / "models")
 
     @property
+    def safety_checker(self) -> Path:
+        return self.home / "models" / "safety-checker"
+
+    @property
     def loras_dirs(self) -> tuple[Path, ...]:
         return (self.home / "loras", ROOT / "assets" / "loras")
 

@@ -91,7 +91,8 @@ class Studio:
         self.logos = Logos(presets, self.kits.logo)
         self.rules = read_rules(settings.home / "rules.yaml", "this studio")
         self.requests = Requests(models, presets, self.rules, self.picture_bytes)
-        self._checks = Checks(settings.home / "protected", {"protected": self.rules.protected})
+        policies = {"protected": self.rules.protected, "safety": self.rules.safety}
+        self._checks = Checks(settings.home / "protected", policies)
         self._database, self.accounts, self.sandbox = database, Accounts(database), Sandbox()
         models.vet = self.sandbox.check_weights
         self.weights = Weights(database, models)
@@ -237,7 +238,7 @@ class Studio:
 
     def _judged(self, picture: Rendered) -> Rendered:
         """With what the checks found in it; blurred or blocked where the rules want that."""
-        data, checked = self._checks.apply(picture.data)
+        data, checked = self._checks.apply(picture.data, picture.checks)
         return replace(picture, data=data, checks=tuple(told(checked)))
 
     def check(self, data: bytes) -> list[dict[str, Any]]:

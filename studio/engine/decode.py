@@ -5,9 +5,11 @@ from __future__ import annotations
 import copy
 import io
 import time
+from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from PIL import Image
@@ -16,6 +18,7 @@ from torch import Tensor
 from studio.engine import memory
 from studio.engine.backends import Eager, Networks
 from studio.engine.latents import unscaled
+from studio.engine.safety_checker import SafetyChecker
 from studio.engine.sample import Sample
 from studio.engine.weights import ModelBundle
 from studio.errors import NumericalError, OutOfMemory
@@ -26,19 +29,21 @@ PLAIN = ("float32", "float16")  # what a CPU and a GPU do of themselves; others 
 
 @dataclass(frozen=True)
 class Finished:
-    """`png`: without metadata. `seconds`: of decoding and writing. `notes`: see schema.Rendered."""
+    """`png`: without metadata. `seconds`: of decoding and writing. `notes`, `checks`: see schema.Rendered."""
 
     width: int
     height: int
     png: bytes
     seconds: float
     notes: tuple[str, ...]
+    checks: tuple[Mapping[str, Any], ...] = ()
 
 
 class Decoder:
     """One thread: pictures come out in the order they went in."""
 
-    def __init__(self, device: torch.device) -> None:
+    def __init__(self, device: torch.device, checker: SafetyChecker | None = None) -> None:
+        self._checker = checker
         self._pool = ThreadPoolExecutor(1, "decode")
         cuda = device.type == "cuda"
         self._device = device
@@ -62,7 +67,8 @@ class Decoder:
             self._stream.wait_event(ready)
         memory.trim()
         with stream, torch.inference_mode():
-            return finish(sample.latents, sample.bundle, sample.request.upscale, sample.networks, tile)
+            done = finish(sample.latents, sample.bundle, sample.request.upscale, sample.networks, tile)
+            return done if self._checker is None else replace(done, checks=self._checker.look(done.png))
 
 
 def finish(

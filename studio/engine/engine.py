@@ -23,6 +23,7 @@ from studio.engine.denoise import Batch, advance, batch, step
 from studio.engine.job import Job
 from studio.engine.plan import Planner, together
 from studio.engine.residency import Residency
+from studio.engine.safety_checker import SafetyChecker
 from studio.engine.sample import Relay, Sample
 from studio.engine.turns import Key, next_group
 from studio.errors import EngineError, OutOfMemory, StudioError
@@ -72,7 +73,7 @@ class Engine:
             stamp=models.get,  # the row tells of ControlNets that came, and of a model put in another's place
         )
         self._conditioner = Conditioner(models)
-        self._decoder = Decoder(self.device)
+        self._decoder = Decoder(self.device, SafetyChecker(settings.safety_checker, self.device))
         self._inbox: deque[Job | str] = deque()  # a job, or the id of one to cancel
         self._waiting: list[Job] = []
         self._running: dict[str, Job] = {}
@@ -337,6 +338,7 @@ class Engine:
                     seconds,
                     done.notes,
                     sample.batch,
+                    done.checks,
                 ),  # fmt: skip
             )
             self._ended(job)

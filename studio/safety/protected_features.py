@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 CLEAR = 24.0  # grey levels per px from which an edge is an edge
-CELL = 3  # half px; a descriptor is 4 x 4 cells of 4 directions
-GRID = np.arange(4) * CELL - 4
+CELL = 4  # half px; a descriptor is 4 x 4 cells of 4 directions
+GRID = np.arange(4) * CELL - 6
 DIRECTIONS = 4
 LENGTH = 16 * DIRECTIONS
 STRIP = 26_000  # px made into lines at a time, as they stay in the cache: twice as quick as all at once

@@ -43,11 +43,11 @@ KEPT = 128  # marks, each at one turn, whose poses are kept: 0.5 MB each
 CORNERS = 700  # of the first level; fewer of smaller ones
 OF_A_MARK = 28
 CHANCE = 0.5
-BIN = 7  # half px within which votes for a middle agree
+BIN = 6  # half px within which votes for a middle agree
 LEADING = 4_000  # votes that are counted with care
 WIDE = 24  # half px of the squares in which they are found
 SQUARES = 1 << 20
-JUDGED = 14  # places that are compared line by line
+JUDGED = 16  # places that are compared line by line
 
 LEARNED = np.dtype(
     [

@@ -12,14 +12,14 @@ from numpy.typing import NDArray
 
 from studio.safety.protected_features import LENGTH, Bytes, Floats
 
-A_LIST = 24  # corners in one, as a rule
-MOST = 192  # words for one half
+A_LIST = 12  # corners in one, as a rule
+MOST = 288  # words for one half
 PROBES = 3  # words that are looked up for each half
-RANKS = 30  # corners that may be more like it
-LONGEST = 192  # of a list that is looked through: what so many share tells nothing
+RANKS = 12  # corners that may be more like it
+LONGEST = 96  # of a list that is looked through: what so many share tells nothing
 BITS = 128
-FAR = 36  # bits by which corners that count as alike may differ
-HALF_FAR = 23  # of the first half of them: 2.4 (one sigma) more than half of FAR, twice
+FAR = 40  # bits by which corners that count as alike may differ
+HALF_FAR = 25  # of the first half of them: 2.4 (one sigma) more than half of FAR, twice
 SAMPLE = 20_000
 ROUNDS = 6
 PART = 50_000  # corners sorted at a time

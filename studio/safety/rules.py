@@ -29,19 +29,21 @@ WORD = re.compile(r"[^\W_]+")
 
 Policy = Literal["flag", "blur", "block"]
 LISTS = ("banned", "required")
+CHECKS = ("protected", "safety")
 
 
 @dataclass(frozen=True)
 class Rules:
     """`source` is named in a refusal: "this studio", or a brand.
 
-    `protected`: what happens to a picture in which a protected one is found.
+    `protected`, `safety`: what happens to a picture in which that check finds something.
     """
 
     source: str
     banned: tuple[str, ...] = ()
     required: tuple[str, ...] = ()
     protected: Policy = "flag"
+    safety: Policy = "flag"
     _banned: Mapping[str, str] = field(init=False, repr=False, compare=False)
     _longest: int = field(init=False, repr=False, compare=False)
 
@@ -94,7 +96,7 @@ def normal(text: str) -> str:
 
 
 def read_rules(file: Path, source: str) -> Rules:
-    """YAML: lists `banned` and `required`, `protected: flag`, blur or block. No file, no rules.
+    """YAML: lists `banned` and `required`, `protected` and `safety`: flag, blur or block. No file, no rules.
 
     Raises BadRequest with the line.
     """
@@ -106,13 +108,14 @@ def read_rules(file: Path, source: str) -> Rules:
         mark = getattr(error, "problem_mark", None)
         where = f" in line {mark.line + 1}" if mark is not None else ""
         raise _bad(file, f"is not readable YAML{where}") from None
-    if not isinstance(told, dict) or not set(told) <= {*LISTS, "protected"}:
-        raise _bad(file, "may have the lists banned and required, and protected, and nothing else")
-    policy = told.get("protected", "flag")
-    if policy not in get_args(Policy):
-        raise _bad(file, f"says protected: {str(policy)[:40]!r}; it is flag, blur or block")
+    if not isinstance(told, dict) or not set(told) <= {*LISTS, *CHECKS}:
+        raise _bad(file, "may have the lists banned and required, protected and safety, and nothing else")
+    policies = {name: told.get(name, "flag") for name in CHECKS}
+    for name, policy in policies.items():
+        if policy not in get_args(Policy):
+            raise _bad(file, f"says {name}: {str(policy)[:40]!r}; it is flag, blur or block")
     banned, required = (_words(file, name, told.get(name) or []) for name in LISTS)
-    return Rules(source, banned, required, policy)
+    return Rules(source, banned, required, **policies)
 
 
 def _words(file: Path, name: str, told: Iterable[Any]) -> tuple[str, ...]:

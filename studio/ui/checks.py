@@ -17,9 +17,12 @@ def card(t: Text, checks: Sequence[Mapping[str, Any]]) -> Markup | None:
 
 
 def lines_of(t: Text, check: Mapping[str, Any]) -> list[str]:
+    safety = check["check"] == "safety"
     if not check["findings"]:
-        return [t("check_none", count=check["looked_for"])]
+        return [t("check_safe" if safety else "check_none", count=check["looked_for"])]
     done = t(f"check_{check['done']}")
+    if safety:
+        return [t("check_unsafe", names=", ".join(one["match"] for one in check["findings"]), done=done)]
     return [
         t(
             "check_found", match=found["match"], score=f"{found['score']:.0%}",

@@ -87,6 +87,8 @@ KEEPING: Mapping[str, tuple[str, str]] = {
         "Checked: none of {count} protected pictures is in it.",
         "已检查：未出现 {count} 个受保护图形。",
     ),
+    "check_safe": ("Safety checker: none of its {count} concepts.", "安全检查：未命中其 {count} 个概念。"),
+    "check_unsafe": ("Safety checker: {names}. {done}", "安全检查命中：{names}。{done}"),
     "check_found": (
         "Looks like {match} ({score}) at {left}, {top} from top left. {done}",
         "疑似 {match}（{score}），位置：距左 {left}，距上 {top}。{done}",
