@@ -36,18 +36,18 @@ AROUND = (-3.5, 0.0, 3.5)  # degrees about the one that most votes are for
 SIZES = (0.9, 1.0, 1.1)
 FINE_TURNS, FINE_SIZES = (-2.0, 0.0, 2.0), (0.96, 1.0, 1.04)
 SLACK = 3  # half px that a place may be off
-FINE_SLACK = 2  # px
+FINE_SLACK = 1  # px
 ROUGH = 0.8  # at half the size, below which a place is not looked at again
-REFINED = 6
+REFINED = 5
 KEPT = 128  # marks, each at one turn, whose poses are kept: 0.5 MB each
 CORNERS = 700  # of the first level; fewer of smaller ones
 OF_A_MARK = 28
-CHANCE = 0.5
+CHANCE = 0.5  # how soon more alike corners of other marks make one worth less
 BIN = 6  # half px within which votes for a middle agree
 LEADING = 4_000  # votes that are counted with care
 WIDE = 24  # half px of the squares in which they are found
 SQUARES = 1 << 20
-JUDGED = 16  # places that are compared line by line
+JUDGED = 14  # places that are compared line by line
 
 LEARNED = np.dtype(
     [

@@ -75,7 +75,7 @@ class Poses:
         near = cv2.dilate(mask, np.ones((3, 3) if half else (5, 5), np.uint8))
         sheet = self._soft(sheet)
         upright = [sheet[at : at + height] for at in range(0, len(sheet), height)]
-        lines = np.stack([_warped(one, 0, size) for one in upright for size in sizes])
+        lines = np.stack([one if size == 1 else _warped(one, 0, size) for one in upright for size in sizes])
         masks = np.stack([_warped(near, *way) for way in self.ways])
         self.height, self.width = masks.shape[1:]
         self._masks = masks.reshape(len(masks), -1).astype(np.float32)
