@@ -39,6 +39,7 @@ class ModelDetail(BaseModel):
     bytes: int
     builtin: bool
     default: bool
+    refines: bool = Field(description="It finishes pictures of another model and begins none.")
     distilled: str = Field(description="Kind of few-step model; empty for an ordinary one.")
     source: str = Field(description="File or hub id it came from.")
     revision: str = Field(description="Commit on the hub.")

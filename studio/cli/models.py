@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 MODEL_COLUMNS = (
     "name", "label", "family", "size", "steps", "guidance", "scheduler", "controls", "bytes", "builtin",
-    "distilled", "prediction", "source", "revision", "hash",
+    "distilled", "refines", "prediction", "source", "revision", "hash",
 )  # fmt: skip
 ADDED = {  # class of the row -> what it is called, and what is told of it
     "ModelRow": ("model", ("name", "family", "size", "bytes", "source", "revision", "hash")),

@@ -174,7 +174,13 @@ def card(t: Text, row: ModelRow, needs: Mapping[int, int], chosen: bool, asked: 
         element("span", f"{t('model_wants')}: {wants}"),
         element("span", " ".join(origin)) if row.source else None,
         element("span", f"SHA-256 {row.hash[:10]}", title=row.hash) if row.hash else None,
-        verbs(t, row.name, deletable=not (row.builtin or chosen), asked=asked, default=not chosen),
+        verbs(
+            t,
+            row.name,
+            deletable=not (row.builtin or chosen),
+            asked=asked,
+            default=not chosen and not row.refines,
+        ),
         data_model=row.name,
     )
 

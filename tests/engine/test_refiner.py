@@ -189,6 +189,8 @@ def test_what_is_no_refiner_is_refused(studio: Studio) -> None:
 def test_the_receipt_and_the_text_name_it_and_a1111_asks_for_it(studio: Studio) -> None:
     wish = {"prompt": "a mug", "steps": 2, "width": 64, "height": 64, "refiner_checkpoint": "xl-refiner"}
     with TestClient(unwalled(studio)) as client:
+        told = {name: client.get(f"/api/v1/models/{name}").json()["refines"] for name in ("xl", "xl-refiner")}
+        assert told == {"xl": False, "xl-refiner": True}
         answer = client.post("/sdapi/v1/txt2img", json=wish | {"refiner_switch_at": 0.7})
         assert answer.status_code == 200, answer.text
         assert "Refiner: xl-refiner, Refiner switch at: 0.7" in answer.json()["info"]
