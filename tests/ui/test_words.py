@@ -15,7 +15,9 @@ from studio.ui.text import WORDS, Text
 SOURCES = "\n".join(
     path.read_text(encoding="utf-8") for path in sorted((ROOT / "studio" / "ui").glob("*.py"))
 )
-BUILT = ("tab_", "field_", "state_", "stack_", "schedulers_", "loras_", "models_")  # made from a prefix
+BUILT = (  # made from a prefix
+    "tab_", "field_", "state_", "stack_", "schedulers_", "loras_", "models_", "train_", "check_", "shot_",
+)  # fmt: skip
 
 
 def holes(sentence: str) -> set[str]:
