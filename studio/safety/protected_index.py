@@ -194,9 +194,9 @@ class Index:
         rough = [self._judge(levels, place) for place in self.places(levels)]
         found: dict[int, Hit] = {}
         for fit in sorted(rough, key=lambda fit: -fit.score)[:REFINED]:
-            if fit.score >= ROUGH:
+            if fit.score >= ROUGH and fit.place.mark not in found:
                 hit = self._refine(picture, levels[fit.place.level][0], fit)
-                if hit.score >= max(threshold, found[hit.mark].score if hit.mark in found else 0.0):
+                if hit.score >= threshold:
                     found[hit.mark] = hit
         return sorted(found.values(), key=lambda hit: -hit.score)
 
