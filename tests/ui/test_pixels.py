@@ -83,8 +83,8 @@ def test_the_lines_of_a_photograph_come_back_in_the_canny_result(visit: Visit, r
     width, height = guided["width"], guided["height"]
     photo = cv2.cvtColor(cv2.imread(str(file)), cv2.COLOR_BGR2RGB)
     wanted = canny(cover(photo, width, height), 100, 200)[:, :, 0]
-    # The early ControlNet reaches 0.25 against 0.20 on this busy photograph; raise the bar with the weights.
-    assert recall(wanted, rgb(drawn, guided["id"])) > recall(wanted, rgb(drawn, free)) + 0.03
+    # Four photographs and two seeds: 0.58 to 0.83 with edges, 0.17 to 0.28 without.
+    assert recall(wanted, rgb(drawn, guided["id"])) > recall(wanted, rgb(drawn, free)) + 0.25
 
 
 def test_gradios_client_gets_the_colours_it_asks_for(real: str, tmp_path: Path) -> None:
