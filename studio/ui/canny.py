@@ -9,7 +9,7 @@ import gradio as gr
 
 from studio.catalog import CONTROLS
 from studio.errors import StudioError
-from studio.schema import ImageRow
+from studio.schema import ImageRow, JobView
 from studio.ui import stage
 from studio.ui.form import Form, Page, default_model, negative_box, prompt_box, run_fields, size_chips
 from studio.ui.html import Markup, data_uri, element, picture_url
@@ -90,7 +90,7 @@ def wire(page: Page) -> None:
     perfect, size = bench.fields["perfect"], bench.fields["size"]
     perfect.change(lambda on: gr.update(visible=not on), perfect, size, **AT_ONCE)
     parts["view"].select(bench.take, bench.inputs(), [parts["picture"], parts["view"]], **AT_ONCE)
-    parts["tab"].select(bench.greet, bench.inputs(), parts["view"], **AT_ONCE)
+    parts["tab"].select(bench.greet, {*bench.inputs(), page.kept}, parts["view"], **AT_ONCE)
     outputs = [*bench.shown(), page.kept]
     parts["go"].click(bench.generate, bench.form.inputs(page.kept, *bench.fields.values()), outputs, **QUIET)
     parts["stop"].click(cancel(page.studio), parts["job"], None, **AT_ONCE)
@@ -133,8 +133,12 @@ class Bench:
         return element("section", mat, element("div", class_="acts"), class_="stage")
 
     def greet(self, data: Mapping[Any, Any]) -> Any:
-        """The start again with the latest pictures, unless a picture is already being worked on."""
-        return gr.skip() if data[self.fields["picture"]] else start_view(self.page)
+        """The start again with the latest pictures, unless one is worked on or `resume` is to bring one.
+
+        Who opens the tab right after a reload comes before `resume`; the start would cover its result.
+        """
+        going_on = data[self.fields["picture"]] or self.kept_job(data[self.page.kept])
+        return gr.skip() if going_on else start_view(self.page)
 
     def take(self, data: Mapping[Any, Any], event: gr.EventData) -> Updates:
         if event._data.get("act") != "canny":
@@ -181,21 +185,28 @@ class Bench:
 
     def resume(self, kept: Mapping[str, Any] | None) -> Iterator[Updates]:
         """After a reload: the picture that was worked on, and the run that was going on or what it made."""
-        parts = self.page.parts["canny"]
+        parts, job = self.page.parts["canny"], self.kept_job(kept)
+        control = job.request.control if job else None
+        if job is None or control is None:
+            return
         try:
-            job = self.studio.job(str((kept or {}).get("canny") or ""))
-            control = job.request.control
-            assert control is not None
             size = (job.request.width, job.request.height)
             edges = self.studio.edges(control.image, control.low, control.high, size)
         except StudioError:
-            return  # none yet, another library, or a picture that is gone
+            return  # a picture that is gone
         yield {parts["picture"]: control.image}
         if not job.final:
             yield busy(parts, job.id)
             yield from told(self.t, parts, lambda: self.follow(job.id, edges))
         elif job.images:
             yield {parts["view"]: self.result(job.images[0], edges)}
+
+    def kept_job(self, kept: Mapping[str, Any] | None) -> JobView | None:
+        """The run that this browser began last; None before the first, and in another library."""
+        try:
+            return self.studio.job(str((kept or {}).get("canny") or ""))
+        except StudioError:
+            return None
 
     def follow(self, job: str, edges: bytes) -> Iterator[Updates]:
         parts = self.page.parts["canny"]
