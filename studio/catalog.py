@@ -226,6 +226,9 @@ FORMATS: Mapping[str, str] = {"png": "image/png", "jpeg": "image/jpeg", "webp": 
 
 UPSCALERS: Mapping[str, str] = {"lanczos": "Lanczos"}
 
+# What a colour of a brand's palette is for.
+COLOUR_ROLES = ("primary", "secondary", "accent", "neutral", "background")
+
 # Where a brand's logo stands: share of the free room to its left and above it.
 LOGO_POSITIONS: Mapping[str, tuple[float, float]] = {
     "top-left": (0, 0), "top": (0.5, 0), "top-right": (1, 0),

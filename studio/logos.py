@@ -13,7 +13,7 @@ from PIL import Image
 from studio.brand.logo import overlay
 from studio.errors import BadRequest, StudioError
 from studio.presets import Presets
-from studio.presets.preset import Logo
+from studio.presets.kit import Logo
 
 LEAST = 64  # px of width below which nobody can read a logo: then there is none
 BADGE = 240  # px, widest in the head of a review room

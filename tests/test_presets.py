@@ -37,6 +37,19 @@ def asked(**fields: Any) -> GenerationRequest:
         ("version: 1\npalette: {a: 000000}", "line 2, column 14", "not quoted"),
         ("version: 1\npalette: {a: '#12345'}", "line 2", "no colour"),
         ("version: 1\nbanned: [good, '!']", "line 2, column 16", "no word"),
+        ("version: 1\npalette: {a: {role: primary}}", "line 2, column 14", "no hex"),
+        ("version: 1\npalette: {a: {hex: '#12345'}}", "line 2, column 20", "no colour"),
+        ("version: 1\npalette: {a: {hex: '#123456', role: main}}", "line 2, column 37", "no role"),
+        ("version: 1\nfonts: [Inter]", "line 2, column 8", "a font's name for each role"),
+        ("version: 1\nfonts: {body: ''}", "line 2, column 15", "no name"),
+        ("version: 1\nsizes: {web: big}", "line 2, column 14", "no size"),
+        ("version: 1\nsizes: {web: 130x129}", "line 2, column 14", "multiple of 8"),
+        ("version: 1\nsizes: {web: 64x64, WEB: 128x128}", "line 2, column 21", "given twice"),
+        ("version: 1\nsizes: {'': 64x64}", "line 2", "no name"),
+        ("version: 1\nsamples: [good.png, ../a.png]", "line 2, column 21", "no PNG or JPEG"),
+        ("version: 1\nsamples: [a.png, a.png]", "line 2, column 18", "twice"),
+        ("version: 1\npolicies: {mark: sometimes}", "line 2, column 18", "no mark"),
+        ("version: 1\npolicies: {marks: on}", "line 2, column 12", "not known"),
         ("version: 1\npalette: {a: 'red;'}", "line 2", "no colour"),
         ("version: 1\npalette: {a: 'rgb(300,0,0)'}", "line 2", "no colour"),
         ("a: &x {b: *x}", "line 1, column 4", "aliases"),
@@ -164,6 +177,23 @@ required: [warm light]
     assert preset.palette == {"Primary red": "#C8102E"} and preset.locked == ("loras", "steps", "background")
     assert preset.examples == ("a mug", "一个杯子")
     assert (preset.banned, preset.required) == (("cigarette", "100"), ("warm light",))
+
+
+def test_a_kits_fields_are_read_beside_the_plain_ones() -> None:
+    text = (
+        "palette: {red: {hex: '#c8102e', role: primary}, ink: '#000000'}\n"
+        "fonts: {heading: Noto Serif SC, 正文: 思源黑体}\n"
+        "sizes: {Web shop: 128x96, 小红书: 96 × 128}\n"
+        "samples: [spring.png, shop-2.jpg]\n"
+        "policies: {metadata: client, mark: off, protected: block}\n"
+    )
+    preset = read_preset(HEAD + text.encode(), "brand")
+    assert preset.palette == {"red": "#C8102E", "ink": "#000000"} and preset.roles == {"red": "primary"}
+    assert preset.fonts == {"heading": "Noto Serif SC", "正文": "思源黑体"}
+    assert preset.sizes == {"Web shop": (128, 96), "小红书": (96, 128)}
+    assert preset.size_for(" WEB SHOP ") == (128, 96) and preset.size_for("print") is None
+    assert preset.samples == ("spring.png", "shop-2.jpg")
+    assert preset.policies.told() == {"metadata": "client", "mark": "off", "protected": "block"}
 
 
 BRAND = Preset(

@@ -129,6 +129,11 @@ class PresetView(BaseModel):
     title: dict[str, str]
     description: dict[str, str]
     palette: dict[str, str]
+    roles: dict[str, str] = Field(description="What a colour is for, by its name in `palette`.")
+    fonts: dict[str, str]
+    sizes: dict[str, str] = Field(description="'WxH' in px by channel.")
+    samples: tuple[str, ...] = Field(description="Fetch one at /presets/{name}/samples/{file}.")
+    policies: dict[str, str]
     locked: tuple[str, ...]
     sets: dict[str, Any] = Field(description="Request fields the preset fills in.")
     examples: tuple[str, ...]
@@ -194,6 +199,11 @@ def preset_view(preset: Preset) -> PresetView:
         title=dict(preset.title),
         description=dict(preset.description),
         palette=dict(preset.palette),
+        roles=dict(preset.roles),
+        fonts=dict(preset.fonts),
+        sizes={channel: f"{width}x{height}" for channel, (width, height) in preset.sizes.items()},
+        samples=preset.samples,
+        policies=preset.policies.told(),
         locked=preset.locked,
         sets={name: value for name in SETS if (value := getattr(preset, name)) is not None},
         examples=preset.examples,

@@ -15,7 +15,7 @@ from typing import Any
 
 from studio.errors import BadRequest
 from studio.infotext.found import scheduler_named
-from studio.presets.preset import MAX_TEXT
+from studio.presets.readers import MAX_TEXT
 
 MAX_STYLES = 1_000
 # A model's file, prompts of Fooocus' own styles, and a slider we do not have.
