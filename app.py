@@ -12,9 +12,12 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 def page(studio: Any) -> Any:
     from fastapi import FastAPI
 
+    from studio.api.server import settle
     from studio.ui import mount
 
-    return mount(FastAPI(openapi_url=None), studio)
+    built = mount(FastAPI(openapi_url=None), studio)
+    settle()
+    return built
 
 
 def main() -> int:

@@ -80,7 +80,7 @@ def serve(asked: dict[str, Any], without: str) -> None:
 
     from studio.api.app import web
     from studio.api.port import taken
-    from studio.api.server import configure
+    from studio.api.server import configure, settle
     from studio.executors import local
     from studio.settings import Settings
     from studio.studio import Studio
@@ -94,6 +94,7 @@ def serve(asked: dict[str, Any], without: str) -> None:
     settings = Settings(**asked)
     with closing(Studio.open(settings)) as studio, taken(settings) as listener:
         studio.start()
+        settle()
         uvicorn.Server(configure(web(studio, partial(mounted, studio) if page else None))).run(
             sockets=[listener]
         )

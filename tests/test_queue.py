@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 from sqlalchemy import update
 
-from studio.errors import Conflict, NotFound
+from studio.errors import Conflict, LibraryReadOnly, NotFound, StudioError
 from studio.jobs.parts import missing
 from studio.jobs.queue import KEY_LIFE, LEASE, Order, Queue
 from studio.library import Database, Library
@@ -49,6 +50,41 @@ def test_fifty_posts_at_once_with_one_key_are_one_job(queue: Queue) -> None:
     with ThreadPoolExecutor(16) as pool:
         ids = set(pool.map(lambda _: put(queue, key="k", body="b"), range(50)))
     assert len(ids) == 1 and len(queue.line()) == 1
+
+
+def test_of_a_group_that_waits_for_the_writer_each_gets_its_own_answer(database: Database) -> None:
+    queue = Queue(database, "me", 3)
+    kept = put(queue, key="k", body="b")
+    orders = [{}, {"key": "k", "body": "b"}, {"key": "k", "body": "c"}, {"key": "l"}, {"key": "l"}, {}, {}]
+    asked = threading.Barrier(len(orders) + 1)
+
+    def answer(order: dict[str, Any]) -> str:
+        asked.wait()
+        try:
+            return put(queue, **order)
+        except StudioError as error:
+            return error.code
+
+    with ThreadPoolExecutor(len(orders)) as pool:
+        with database.write():  # nobody gets in meanwhile: all of them are one group, or nearly so
+            answers = [pool.submit(answer, order) for order in orders]
+            asked.wait()
+            time.sleep(0.2)
+        plain, again, other, new, twin, *rest = [one.result() for one in answers]
+    assert again == kept and other == "idempotency_key_reused" and new == twin
+    taken = {one for one in (plain, new, *rest) if one != "queue_full"}
+    assert taken | {kept} == set(queue.line()) and len(taken) == 2
+
+
+def test_a_group_that_cannot_be_written_is_told_so_to_each(
+    database: Database, queue: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database, "notice", "only shown")
+    for _ in range(2):
+        with pytest.raises(LibraryReadOnly):
+            put(queue)
+    monkeypatch.undo()
+    assert put(queue)
 
 
 def test_a_key_with_another_body_is_refused_and_leaves_the_others_alone(queue: Queue) -> None:

@@ -9,8 +9,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Annotated, Literal
 
+from anyio import CapacityLimiter, to_thread
 from fastapi import Depends, FastAPI, Header, Query, Request, Response
-from fastapi.responses import StreamingResponse
+from fastapi.responses import JSONResponse, StreamingResponse
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
@@ -40,7 +41,15 @@ async def asked(request: Request) -> GenerationRequest:
 
 
 Asked = Annotated[GenerationRequest, Depends(asked)]
+AT_ONCE = 16  # requests on their way into the queue; the others wait in the order they came in
 IMMUTABLE = "private, max-age=31536000, immutable"  # an id never gets other bytes
+
+
+KEY = {
+    "parameters": [
+        {"name": "Idempotency-Key", "in": "header", "schema": {"type": "string", "maxLength": 255}}
+    ]
+}
 
 
 def check_key(key: str | None) -> str | None:
@@ -56,20 +65,20 @@ def check_key(key: str | None) -> str | None:
 
 
 def add_jobs(app: FastAPI, studio: Studio, listeners: Listeners) -> None:
-    body = views.request_body()
+    body, door = views.request_body(), CapacityLimiter(AT_ONCE)
 
     @app.post(
-        f"{PREFIX}/jobs", status_code=202, tags=["jobs"], openapi_extra=body,
-        responses=refusals(404, 409, 415, 422, 429, 503, 507),
+        f"{PREFIX}/jobs", status_code=202, tags=["jobs"], openapi_extra=body | KEY,
+        responses=refusals(404, 409, 415, 422, 429, 503, 507), response_model=views.Accepted,
         summary="Queue a request; 202 means it is on disk",
     )  # fmt: skip
-    def submit(
-        request: Asked, response: Response, idempotency_key: Annotated[str | None, Header()] = None
-    ) -> views.Accepted:
+    async def submit(request: Request) -> JSONResponse:
         """With an `Idempotency-Key`, the same request sent again within a day is the same job."""
-        job = studio.submit(request, check_key(idempotency_key))
-        response.headers["location"] = f"{PREFIX}/jobs/{job.id}"
-        return views.Accepted(id=job.id, state=job.state)
+        # By hand and with one turn in a thread: dependencies and an answer to be checked took 0.4 ms of 2.
+        wanted, key = await asked(request), check_key(request.headers.get("idempotency-key"))
+        job = await to_thread.run_sync(studio.submit, wanted, key, limiter=door)
+        told = {"id": job.id, "state": job.state}
+        return JSONResponse(told, 202, headers={"location": f"{PREFIX}/jobs/{job.id}"})
 
     @app.post(
         f"{PREFIX}/forecast", tags=["jobs"], openapi_extra=body, responses=refusals(404, 415, 422),

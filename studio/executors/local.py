@@ -119,6 +119,7 @@ class _Worker:
             target=work, args=(settings, theirs), name="studio-worker", daemon=True
         )
         self._process.start()
+        self._meter = psutil.Process(self._process.pid)
         theirs.close()  # or its end would never be seen from here
         self._heard, self._used, self._spoke = time.monotonic(), 0.0, False
 
@@ -178,7 +179,7 @@ class _Worker:
 
     def _cpu_seconds(self) -> float:
         with suppress(psutil.Error):
-            times = psutil.Process(self._process.pid).cpu_times()
+            times = self._meter.cpu_times()
             return float(times.user + times.system)
         return 0.0
 

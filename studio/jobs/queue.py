@@ -6,21 +6,20 @@ import json
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 from sqlalchemy import Connection, Row, Subquery, delete, func, insert, or_, select, update
 
-from studio.errors import Conflict, NotFound, QueueFull
-from studio.library import Database, is_id, new_id
+from studio.errors import Conflict, NotFound, QueueFull, StudioError
+from studio.library import Database, GroupCommit, is_id, new_id
 from studio.library.tables import flags, idempotency, jobs
 from studio.schema import ResolvedRequest, State
 
 LOCAL = "local"  # whose everything is where nobody signs in
 OPEN = ("queued", "running")
 ATTEMPTS = 2  # of a job whose worker died: one that kills every worker must not stop the queue
-FULL_FOR = 0.1  # s after the queue was full in which nobody looks whether it still is
-NOT_FULL = (0.0, 0)
+COUNTED_FOR = 0.1  # s for which SQLite's count of the queue holds: one process alone fills that one
+NOT_COUNTED = (0.0, 0)
 LEASE = 30.0  # s that a claim holds without a sign of life of its process
 SPARE = 60_000  # event numbers, a minute of the clock: rows learn of given ones only now and then
 KEY_LIFE = 24 * 3600.0  # s that an idempotency key is remembered
@@ -66,70 +65,91 @@ class Queue:
         self._database, self._me, self._most = database, me, most
         self.lives = False  # True once something renews the leases of this process
         self._turns: dict[str, float] = {}  # when each user last got a turn
-        self._full = NOT_FULL  # until when the queue counts as full, and the jobs it held
+        self._door = GroupCommit(database, self._put_all)
+        self._counted = NOT_COUNTED  # until when that holds, and how many jobs wait
 
     # --- in ---
 
     def put(self, order: Order) -> Placed:
         """Committed when it returns. Raises QueueFull, and Conflict for a key that came with another body."""
-        until, ahead = self._full
+        until, ahead = self._counted
         if time.monotonic() < until and order.key is None and order.source is None:
-            raise self._too_many(ahead)  # a flood of requests must not keep the database busy
-        return self._database.commit(partial(self._put, order))
+            self._check_room(ahead)  # a flood of requests must not keep the database busy
+        return self._door.put(order)
 
-    def _put(self, order: Order, connection: Connection) -> Placed:
-        known = self._known(order, connection)
-        if known is not None:
-            return Placed(known, 0, fresh=False)
-        now, ahead = time.time(), 0
-        row: dict[str, Any] = {
-            "id": new_id(), "state": "queued", "owner": self._me, "created": now, "user": order.user,
-            "request": order.request.model_dump_json(), "priority": order.priority,
+    def _put_all(self, connection: Connection, orders: Sequence[Order]) -> list[Placed | StudioError]:
+        until, ahead = self._counted
+        if time.monotonic() >= until:
+            holds = COUNTED_FOR if self._database.sqlite else 0.0
+            until, ahead = time.monotonic() + holds, self._count(connection)
+        new: list[dict[str, Any]] = []
+        found: list[tuple[str, int, bool] | StudioError] = []
+        for order in orders:
+            try:
+                known = self._known(order, connection)
+                if known is None and order.source is None:
+                    self._check_room(ahead)
+            except StudioError as error:
+                found.append(error)
+                continue
+            if known is not None:
+                found.append((known, 0, False))
+                continue
+            row = self._row_of(order)
+            new.append(row)
+            found.append((row["id"], ahead, True))
+            ahead += order.source is None
+            if order.key is not None:
+                mark = {"user": order.user, "key": order.key, "body": order.body, "job": row["id"]}
+                connection.execute(insert(idempotency).values(mark | {"created": row["created"]}))
+        rows = {row.id: row for row in connection.execute(TAKE_IN, new)} if new else {}
+        self._counted = until, ahead
+        return [
+            one if isinstance(one, StudioError) else Placed(self._in(rows, one[0], connection), *one[1:])
+            for one in found
+        ]
+
+    def _in(self, rows: Mapping[str, Row[Any]], id: str, connection: Connection) -> Row[Any]:
+        return rows[id] if id in rows else connection.execute(select(jobs).where(jobs.c.id == id)).one()
+
+    def _row_of(self, order: Order) -> dict[str, Any]:
+        now, waits = time.time(), order.source is None
+        return {
+            "id": new_id(), "state": "queued" if waits else "completed", "owner": self._me, "created": now,
+            "user": order.user, "request": order.request.model_dump_json(), "priority": order.priority,
             "lease": time.monotonic() + LEASE if self.lives else None, "snapshot": json.dumps(order.snapshot),
-            "cache_key": order.cache_key if order.source is None else None, "source": order.source,
+            "cache_key": order.cache_key if waits else None, "source": order.source,
+            "started": None if waits else now, "ended": None if waits else now,
+            "last_event": 0 if waits else int(now * 1000),
         }  # fmt: skip
-        if order.source is None:
-            ahead = self._room(connection)
-        else:
-            ended = {"state": "completed", "started": now, "ended": now, "last_event": int(now * 1000)}
-            row |= ended
-        placed = connection.execute(TAKE_IN, row).one()
-        if order.key is not None:
-            mark = {"user": order.user, "key": order.key, "body": order.body, "job": row["id"]}
-            connection.execute(insert(idempotency).values(mark | {"created": now}))
-        return Placed(placed, ahead, fresh=True)
 
-    def _known(self, order: Order, connection: Connection) -> Row[Any] | None:
+    def _known(self, order: Order, connection: Connection) -> str | None:
+        """Id of the job that the order's key got before."""
         if order.key is None:
             return None
         old = idempotency.c.created < time.time() - KEY_LIFE
         connection.execute(delete(idempotency).where(old))
         mine = (idempotency.c.user == order.user) & (idempotency.c.key == order.key)
         mark = connection.execute(select(idempotency).where(mine)).first()
-        if mark is None:
-            return None
-        if mark.body != order.body:
+        if mark is not None and mark.body != order.body:
             raise Conflict(
                 "This Idempotency-Key came with another request before.",
                 hint="Send the same request again, or draw a new key for a new one.",
                 field="idempotency-key",
                 code="idempotency_key_reused",
             )
-        return connection.execute(select(jobs).where(jobs.c.id == mark.job)).one()
+        return None if mark is None else str(mark.job)
 
-    def _room(self, connection: Connection) -> int:
+    def _count(self, connection: Connection) -> int:
         waiting = select(func.count()).select_from(jobs).where(jobs.c.state == "queued")
-        ahead = connection.scalar(waiting) or 0
-        if ahead >= self._most:
-            self._full = time.monotonic() + FULL_FOR, ahead
-            raise self._too_many(ahead)
-        return ahead
+        return connection.scalar(waiting) or 0
 
-    def _too_many(self, ahead: int) -> QueueFull:
-        return QueueFull(
-            f"{ahead} jobs are waiting; the queue holds {self._most}.",
-            hint=f"Try again in {QueueFull.retry_after} s.",
-        )
+    def _check_room(self, ahead: int) -> None:
+        if ahead >= self._most:
+            raise QueueFull(
+                f"{ahead} jobs are waiting; the queue holds {self._most}.",
+                hint=f"Try again in {QueueFull.retry_after} s.",
+            )
 
     # --- out ---
 
@@ -155,7 +175,7 @@ class Queue:
             connection.execute(update(jobs).where(jobs.c.id == first.id).values(change))
             row = connection.execute(select(jobs).where(jobs.c.id == first.id)).one()
         self._turns[row.user] = time.monotonic()
-        self._full = NOT_FULL
+        self._counted = NOT_COUNTED
         return row
 
     def _ranks(self) -> Subquery:
@@ -180,7 +200,7 @@ class Queue:
         last["ended"] = time.time()
         with self._database.write() as connection:
             done = connection.execute(update(jobs).where(where).values(last)).rowcount == 1
-        self._full = NOT_FULL
+        self._counted = NOT_COUNTED
         return done
 
     def requeue(self, row: Row[Any], attempts: int) -> bool:

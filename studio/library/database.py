@@ -5,17 +5,16 @@ from __future__ import annotations
 import logging
 import sqlite3
 import threading
-from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DatabaseError, NoSuchModuleError
 
-from studio.errors import BadRequest, DiskLow, LibraryReadOnly, StudioError
+from studio.errors import BadRequest, DiskLow, LibraryReadOnly
 from studio.library import migrations
 from studio.library.backups import back_up, is_due
 from studio.library.disk import is_full
@@ -25,8 +24,6 @@ log = logging.getLogger(__name__)
 # FULL: the write-ahead log is fsynced at each commit, so an answer that was given survives a power cut.
 PRAGMAS = ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=10000", "foreign_keys=ON")
 WRITER = 7_241_860  # PostgreSQL's lock of that number makes writers wait for each other, as SQLite's do
-
-T = TypeVar("T")
 
 
 class Database:
@@ -40,7 +37,6 @@ class Database:
         self._file = None if url else file
         self._engine = _engine(file, url)
         self._writer = threading.RLock()
-        self._waiting: deque[_Ticket[Any]] = deque()
         self.notice = ""
         self.sqlite = self._engine.dialect.name == "sqlite"
         try:
@@ -64,31 +60,6 @@ class Database:
             raise LibraryReadOnly(self.notice, hint="Update Brand Studio; looking at pictures works.")
         with self._alone() as connection:
             yield connection
-
-    def commit(self, work: Callable[[Connection], T]) -> T:
-        """`work` within a transaction that it may share with others; a StudioError undoes it alone.
-
-        Group commit: whoever gets to write takes along all that wait, so one fsync serves them.
-        """
-        mine = _Ticket(work)
-        self._waiting.append(mine)
-        with self._writer:
-            if not mine.over:
-                self._commit_waiting()
-        return mine.result()
-
-    def _commit_waiting(self) -> None:
-        group = [self._waiting.popleft() for _ in range(len(self._waiting))]
-        try:
-            with self.write() as connection:
-                for ticket in group:
-                    ticket.run(connection)
-        except Exception as error:  # the commit itself failed: nobody's work is on disk
-            for ticket in group:
-                ticket.error = error
-        finally:
-            for ticket in group:
-                ticket.over = True
 
     @contextmanager
     def _alone(self) -> Iterator[Connection]:
@@ -137,28 +108,6 @@ class Database:
 
     def close(self) -> None:
         self._engine.dispose()
-
-
-class _Ticket(Generic[T]):
-    """Work that waits for a transaction, then what became of it."""
-
-    def __init__(self, work: Callable[[Connection], T]) -> None:
-        self.work = work
-        self.over = False
-        self.value: T | None = None
-        self.error: Exception | None = None
-
-    def run(self, connection: Connection) -> None:
-        try:
-            with connection.begin_nested():
-                self.value = self.work(connection)
-        except StudioError as error:
-            self.error = error
-
-    def result(self) -> T:
-        if self.error is not None:
-            raise self.error
-        return self.value  # type: ignore[return-value]  # set, as `run` did not raise
 
 
 def _engine(file: Path, url: str) -> Engine:

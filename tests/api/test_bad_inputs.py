@@ -155,7 +155,7 @@ def test_a_body_that_another_door_cannot_read(door: httpx.Client, path: str, nam
     assert answer.status_code in (400, 422) and "Traceback" not in answer.text, answer.text
 
 
-@pytest.mark.parametrize("key", ["", "x" * 256, "a b\tc\x7f"])
+@pytest.mark.parametrize("key", ["", "x" * 256, "a b\tc"])
 def test_an_idempotency_key_that_cannot_be(door: httpx.Client, key: str) -> None:
     refused(door.post("/api/v1/jobs", json={"prompt": "a"}, headers={"idempotency-key": key}), 422)
 

@@ -167,3 +167,46 @@ def test_a_body_that_stops_coming_is_given_up(client: httpx.Client, monkeypatch:
 def test_headers_without_end_are_refused(client: httpx.Client) -> None:
     answer = raw(client, b"GET /livez HTTP/1.1\r\nHost: localhost\r\nContent-Type: " + b";" * 1_000_000)
     assert answer.startswith(b"HTTP/1.1 400")
+
+
+CHUNKED = b"POST /login HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("begun", "more"),
+    [
+        (b"GET /", b"a" * 1000),
+        (b"GET /livez HTTP/1.1\r\nHost: localhost\r\n", b"a: b\r\n" * 100),
+        (CHUNKED + b"1;", b"x" * 1000),
+        (CHUNKED + b"0\r\n", b"a: b\r\n" * 100),
+    ],
+    ids=["address", "headers", "behind a chunk's size", "behind the body"],
+)
+def test_what_never_becomes_a_request_is_cut_off(client: httpx.Client, begun: bytes, more: bytes) -> None:
+    parts = urlsplit(str(client.base_url))
+    with socket.create_connection((parts.hostname, parts.port), timeout=5) as line:
+        line.sendall(begun)
+        with pytest.raises(OSError):  # noqa: PT011 - reset or broken pipe, whichever comes first
+            for _ in range(20_000):
+                line.sendall(more)
+
+
+@pytest.mark.parametrize(
+    "twice",
+    [b"Content-Length: 2\r\nContent-Length: 3", b"Content-Length: 2\r\nTransfer-Encoding: chunked"],
+    ids=["two lengths", "length and chunks"],
+)
+def test_a_body_whose_end_two_readers_see_differently_is_refused(client: httpx.Client, twice: bytes) -> None:
+    head = b"POST /api/v1/jobs HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+    assert raw(client, head + twice + b"\r\n\r\n{}").startswith(b"HTTP/1.1 400")
+
+
+def test_a_body_in_many_small_chunks_arrives(client: httpx.Client) -> None:
+    body = b'{"prompt": "' + b"a" * 900 + b'", "steps": 1}'
+
+    def pieces() -> Iterator[bytes]:
+        yield from (body[place : place + 1] for place in range(len(body)))
+        yield b" " * 100_000
+
+    answer = client.post("/api/v1/jobs", content=pieces(), headers={"content-type": "application/json"})
+    assert answer.status_code == 202
