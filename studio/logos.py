@@ -10,12 +10,12 @@ from pathlib import Path
 
 from PIL import Image
 
-from studio.brand.logo import overlay
+from studio.brand.logo import LEAST, fit, overlay
+from studio.brand.rules import Spot
 from studio.errors import BadRequest, StudioError
 from studio.presets import Presets
 from studio.presets.kit import Logo
 
-LEAST = 64  # px of width below which nobody can read a logo: then there is none
 BADGE = 240  # px, widest in the head of a review room
 LARGEST = 16_000_000  # px of a logo file
 
@@ -30,6 +30,21 @@ class Logos:
         """Lays the preset's logo over a picture. None: it has none, or is gone. Raises BadRequest."""
         logo = self._logo(preset)
         return None if logo is None else partial(self._over, logo, self._versions(logo))
+
+    def spot(self, preset: str | None, size: tuple[int, int], picture: Image.Image | None) -> Spot | None:
+        """Where the preset's logo would lie on a picture of `size` px, or lies on `picture`.
+
+        None: it has none. Raises BadRequest (`logo_missing`).
+        """
+        logo = self._logo(preset)
+        if logo is None:
+            return None
+        versions, wanted = self._versions(logo), logo.width * size[0]
+        if picture is None:
+            box = fit(size, versions["dark"].size, logo.position, logo.width, logo.clear)
+            return Spot(box, wanted, round(logo.clear * box[3]))
+        placed = overlay(picture, versions, logo.position, logo.width, logo.clear)
+        return Spot(placed.box, wanted, round(logo.clear * placed.box[3]), placed.contrast)
 
     def badge(self, preset: str) -> str:
         """The dark version, for light ground, as base64 of a small PNG; '' where there is none."""

@@ -35,7 +35,7 @@ _ASIDE = re.compile(
 )
 _TOKEN = re.compile(
     rf"""
-      \\(?P<escaped>[()\[\]\\\#<>])
+      \\(?P<escaped>[()\[\]\\\#<>{{}}|_])
     | :\s*+(?P<weight>{_NUMBER})\s*+\)
     | (?P<bracket>[()\[\]])
     | (?P<text>[^\\()\[\]:]++|.)

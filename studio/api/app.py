@@ -19,12 +19,14 @@ from studio.api.openai import add_openai
 from studio.api.page import Build, Page
 from studio.api.palettes import add_palettes
 from studio.api.review import add_review
+from studio.api.rules import add_rules
 from studio.api.sign_in import SignIn
 from studio.api.stream import Listeners
 from studio.api.training import add_training
 from studio.api.verify import add_verify
 from studio.api.walls import Walls
 from studio.api.webhooks import add_webhooks
+from studio.api.wildcards import add_wildcards
 from studio.studio import Studio
 
 OURS = (
@@ -77,6 +79,7 @@ def make_api(studio: Studio, place: Page, sign_in: SignIn, metrics: Metrics | No
     library.add_library(app, studio)
     library.add_collections(app, studio)
     queue.add_queue(app, studio)
+    add_rules(app, studio)  # before the pictures, whose ids take the rest of an address
     native.add_jobs(app, studio, listeners)
     native.add_images(app, studio)
     native.add_choices(app, studio)
@@ -92,6 +95,7 @@ def make_api(studio: Studio, place: Page, sign_in: SignIn, metrics: Metrics | No
     add_training(app, studio, listeners)
     add_kits(app, studio)
     add_palettes(app, studio)
+    add_wildcards(app, studio)
     docs.add_docs(app)
     return app
 

@@ -46,8 +46,11 @@ class AxisWish(Frozen):
 
 
 class GridWish(Frozen):
+    """`matrix`: instead of axes, the parts of the prompt with | between them, in every combination."""
+
     request: dict[str, Any]
-    x: AxisWish
+    matrix: bool = False
+    x: AxisWish | None = None
     y: AxisWish | None = None
     z: AxisWish | None = None
     name: str = Field("", max_length=120)
@@ -161,11 +164,18 @@ def add_starts(app: FastAPI, studio: Studio) -> None:
 
     @app.post(
         f"{PREFIX}/grids", status_code=202, tags=["campaigns"], responses=refusals(404, 415, 422),
-        openapi_extra=described(GridWish), summary="Start an X/Y/Z grid; it runs and is read as a campaign",
+        openapi_extra=described(GridWish),
+        summary="Start an X/Y/Z grid or a prompt matrix; it runs and is read as a campaign",
     )  # fmt: skip
     def grid(wish: Annotated[Any, Depends(body_of(GridWish))]) -> shown.CampaignShown:
         base = parse(GenerationRequest, wish.request)
         axes = [read_axis(axis.field, axis.values) for axis in (wish.x, wish.y, wish.z) if axis is not None]
+        if wish.matrix and axes:
+            raise BadRequest(
+                "A prompt matrix has no axes of its own.", hint="Leave x, y and z out.", field="matrix"
+            )
+        if wish.matrix:
+            return shown.campaign(studio.campaigns.create_matrix(base, wish.name))
         return shown.campaign(studio.campaigns.create_grid(base, axes, wish.name))
 
 

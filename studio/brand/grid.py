@@ -7,27 +7,54 @@ import itertools
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
+
+from pydantic.fields import FieldInfo
 
 from studio.errors import BadRequest
-from studio.schema import GenerationRequest, nearest_names, parse
+from studio.schema import (
+    HANDLING,
+    Control,
+    Frozen,
+    GenerationRequest,
+    Product,
+    Refiner,
+    nearest_names,
+    parse,
+)
 
 MAX_CELLS = 1_000
 MAX_VALUES = 200  # of one axis
-MAX_PIXELS = 200_000_000  # of all cells together, as other tools' grids
 NAMES = ("x", "y", "z")
-WHOLE = ("seed", "steps", "count", "width", "height")
-BROKEN = ("guidance", "strength", "upscale", "control_scale", "control_low", "control_high")
-WORDS = ("scheduler", "model", "preset", "prompt", "negative_prompt", "size", "format")
-FIELDS = (*WHOLE, *BROKEN, *WORDS)
+MATRIX = "matrix"  # parts that are added to the prompt, or not
+NOTHING = "(none)"  # label of a cell without any of them
+NESTED: Mapping[str, type[Frozen]] = {"control": Control, "refiner": Refiner, "product": Product}
+APART = {"loras", *NESTED, *HANDLING}
 NUMBER = r"([+-]?\d+(?:\.\d+)?)"
 RANGE = re.compile(rf"{NUMBER}\s*-\s*{NUMBER}(?:\s*\(\s*{NUMBER}\s*\)|\s*\[\s*(\d+)\s*\])?")
 
 
+def _kind(row: FieldInfo) -> type:
+    types = (row.annotation, *get_args(row.annotation))
+    return next((kind for kind in (bool, int, float) if kind in types), str)
+
+
+# What can be varied, with the kind of its values: every field of a request, `control_low` for one within.
+FIELDS: Mapping[str, type] = {
+    **{name: _kind(row) for name, row in GenerationRequest.model_fields.items() if name not in APART},
+    "size": str,
+    **{
+        f"{owner}_{name}": _kind(row)
+        for owner, shape in NESTED.items()
+        for name, row in shape.model_fields.items()
+    },
+}
+
+
 @dataclass(frozen=True)
 class Axis:
-    """`field`: of a request; `lora:NAME` for that style's weight; `prompt`: the first value is looked for in
-    the prompt and replaced by each. `values`: numbers or texts."""
+    """`field`: one of FIELDS; `lora:NAME` for that style's weight; `prompt`: the first value is looked for in
+    the prompt and replaced by each; MATRIX: each is added to it. `values`: numbers or texts."""
 
     field: str
     values: tuple[Any, ...]
@@ -36,6 +63,8 @@ class Axis:
     def labels(self) -> tuple[str, ...]:
         name = self.field.removeprefix("lora:")
         texts = [f"{value:g}" if isinstance(value, float) else str(value) for value in self.values]
+        if self.field == MATRIX:
+            return tuple(text or NOTHING for text in texts)
         return tuple(text if self.field == "prompt" else f"{name} {text}" for text in texts)
 
 
@@ -60,7 +89,7 @@ def read_axis(field: str, text: str) -> Axis:
     parts = [part.strip() for part in next(csv.reader([text], skipinitialspace=True), [])]
     values: list[Any] = []
     for part in filter(None, parts):
-        values += [part] if field in WORDS else _numbers(field, part)
+        values += _values(field, part)
         if len(values) > MAX_VALUES:
             raise BadRequest(f"The axis {field} has more than {MAX_VALUES} values.", field="axes")
     if not values:
@@ -68,8 +97,17 @@ def read_axis(field: str, text: str) -> Axis:
     return Axis(field, tuple(values))
 
 
-def _numbers(field: str, part: str) -> list[Any]:
-    kind = int if field in WHOLE else float
+def _values(field: str, part: str) -> list[Any]:
+    kind = FIELDS.get(field, float)  # what is no field is a style's weight
+    if kind is bool:
+        said = {"true": True, "false": False, "on": True, "off": False}.get(part.casefold())
+        if said is None:
+            raise BadRequest(f"{field}: {part[:40]!r} is neither on nor off.", field="axes")
+        return [said]
+    return [part] if kind is str else _numbers(field, part, kind)
+
+
+def _numbers(field: str, part: str, kind: type) -> list[Any]:
     span = RANGE.fullmatch(part)
     try:
         if span is None:
@@ -99,13 +137,17 @@ def make_cells(base: Mapping[str, Any], axes: Sequence[Axis]) -> list[Cell]:
     if not 1 <= len(axes) <= len(NAMES):
         raise BadRequest(f"A grid has 1 to {len(NAMES)} axes, not {len(axes)}.", field="axes")
     twice = {axis.field for axis in axes if [one.field for one in axes].count(axis.field) > 1}
-    if twice - {"prompt"}:
+    if twice - {"prompt", MATRIX}:
         raise BadRequest(f"{sorted(twice)[0]} is on two axes.", field="axes")
     total = 1
     for axis in axes:
         total *= len(axis.values)
     if total > MAX_CELLS:
-        raise BadRequest(f"The grid has {total} cells; at most {MAX_CELLS} fit.", field="axes")
+        said = " x ".join(str(len(axis.values)) for axis in axes)
+        raise BadRequest(
+            f"{said} values make {total} pictures; at most {MAX_CELLS} fit.",
+            hint="Take values out.", field="axes", code="too_many_cells",
+        )  # fmt: skip
     cells: list[Cell] = []
     for backwards in itertools.product(*(range(len(axis.values)) for axis in reversed(axes))):
         at = tuple(reversed(backwards))
@@ -126,8 +168,10 @@ def _set(asked: dict[str, Any], axis: Axis, index: int) -> None:
         if not (width.strip().isdecimal() and height.strip().isdecimal() and sign):
             raise BadRequest(f"{value!r} is no size.", hint="Write 128x128.", field="axes")
         asked["width"], asked["height"] = int(width), int(height)
-    elif axis.field.startswith("control_"):
-        asked["control"] = {**(asked.get("control") or {}), axis.field.removeprefix("control_"): value}
+    elif axis.field == MATRIX:
+        asked["prompt"] = ", ".join(filter(None, [asked["prompt"], value]))
+    elif (owner := axis.field.partition("_")[0]) in NESTED:
+        asked[owner] = {**(asked.get(owner) or {}), axis.field.removeprefix(f"{owner}_"): value}
     elif axis.field.startswith("lora:"):
         name = axis.field.removeprefix("lora:")
         others = [one for one in asked.get("loras") or () if one["name"] != name]
@@ -149,16 +193,45 @@ def _search_and_replace(asked: dict[str, Any], searched: str, value: str) -> Non
             asked[name] = asked[name].replace(searched, value)
 
 
-def matrix(prompt: str) -> list[str]:
-    """'a mug|red|glossy' as every combination of its parts: the first always, the others with and without."""
-    first, *others = [part.strip() for part in prompt.split("|")]
-    if 2 ** len(others) > MAX_CELLS:
+def matrix_axes(prompt: str) -> tuple[str, list[Axis]]:
+    """'a mug | red | glossy' as 'a mug' and axes of its other parts: every picture has the first, and each of
+    the others with and without the rest. The earlier half of the parts goes along x, the later along y.
+
+    Raises BadRequest: `bad_matrix` for nothing to combine, `too_many_cells`.
+    """
+    first, *others = [part.strip().strip(",").strip() for part in _split(prompt)]
+    others = [part for part in others if part]
+    if not first or not others:
         raise BadRequest(
-            f"{len(others)} optional parts make {2 ** len(others)} prompts; at most {MAX_CELLS} fit.",
-            field="prompt",
-        )
-    kept = itertools.product((False, True), repeat=len(others))
-    return [
-        ", ".join([first, *(part for part, used in zip(others, chosen, strict=True) if used)])
-        for chosen in kept
-    ]
+            "A prompt matrix needs a first part and one to combine it with.",
+            hint="Write a red mug | on a table | at night.", field="prompt", code="bad_matrix",
+        )  # fmt: skip
+    total = 2 ** len(others)
+    if total > MAX_CELLS:
+        most = MAX_CELLS.bit_length() - 1
+        raise BadRequest(
+            f"{len(others)} parts that may be there make {total} pictures; at most {MAX_CELLS} fit.",
+            hint=f"{most} parts make {2**most}.", field="prompt", code="too_many_cells",
+        )  # fmt: skip
+    half = (len(others) + 1) // 2
+    return first, [Axis(MATRIX, _subsets(parts)) for parts in (others[:half], others[half:]) if parts]
+
+
+def _split(prompt: str) -> list[str]:
+    """At each | that stands in no braces and behind no backslash."""
+    parts, depth = [""], 0
+    for token in re.findall(r"\\.|[{}|]|[^\\{}|]+|\\", prompt, re.DOTALL):
+        depth = max(0, depth + (token == "{") - (token == "}"))
+        if token == "|" and not depth:
+            parts.append("")
+        else:
+            parts[-1] += token
+    return parts
+
+
+def _subsets(parts: Sequence[str]) -> tuple[str, ...]:
+    """None, the first, the second, both, the third ..."""
+    return tuple(
+        ", ".join(part for place, part in enumerate(parts) if chosen >> place & 1)
+        for chosen in range(2 ** len(parts))
+    )

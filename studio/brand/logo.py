@@ -12,15 +12,18 @@ from PIL import Image
 from studio.brand.colour import linear
 from studio.catalog import LOGO_POSITIONS
 
+LEAST = 64  # px of width below which nobody can read a logo: then there is none
 LUMINANCE = np.array([0.2126, 0.7152, 0.0722])  # WCAG 2.2, relative luminance
+
+Box = tuple[int, int, int, int]  # left, top, width, height in px
 
 
 @dataclass(frozen=True)
 class Placed:
-    """`box`: left, top, width, height in px. `contrast`: WCAG's, 1 to 21, at the worst below it."""
+    """`contrast`: WCAG's, 1 to 21, at the worst below it."""
 
     picture: Image.Image
-    box: tuple[int, int, int, int]
+    box: Box
     version: str
     contrast: float
 
@@ -42,18 +45,24 @@ def overlay(
 
 def _place(
     picture: Image.Image, name: str, logo: Image.Image, position: str, width: float, clear: float
-) -> tuple[str, Image.Image, tuple[int, int, int, int], float]:
-    shape = logo.height / logo.width
-    wide = min(width * picture.width, logo.width)
-    wide = min(wide, picture.width / (1 + 2 * clear * shape), picture.height / (shape * (1 + 2 * clear)))
-    size = max(1, int(wide)), max(1, int(wide * shape))
-    space = round(clear * size[1])
+) -> tuple[str, Image.Image, Box, float]:
+    box = left, top, wide, high = fit(picture.size, logo.size, position, width, clear)
+    small = logo if (wide, high) == logo.size else logo.resize((wide, high), Image.Resampling.LANCZOS)
+    below = np.asarray(picture.convert("RGB"))[top : top + high, left : left + wide]
+    return name, small, box, contrast(np.asarray(small), below)
+
+
+def fit(size: tuple[int, int], logo: tuple[int, int], position: str, width: float, clear: float) -> Box:
+    """Where a logo of `logo` (width, height) px lies on a picture of `size` px; else as `overlay`."""
+    shape = logo[1] / logo[0]
+    wanted = min(width * size[0], logo[0])
+    wanted = min(wanted, size[0] / (1 + 2 * clear * shape), size[1] / (shape * (1 + 2 * clear)))
+    wide, high = max(1, int(wanted)), max(1, int(wanted * shape))
+    space = round(clear * high)
     across, down = LOGO_POSITIONS[position]
-    left = space + round(across * (picture.width - 2 * space - size[0]))
-    top = space + round(down * (picture.height - 2 * space - size[1]))
-    small = logo if size == logo.size else logo.resize(size, Image.Resampling.LANCZOS)
-    below = np.asarray(picture.convert("RGB"))[top : top + size[1], left : left + size[0]]
-    return name, small, (left, top, *size), contrast(np.asarray(small), below)
+    left = space + round(across * (size[0] - 2 * space - wide))
+    top = space + round(down * (size[1] - 2 * space - high))
+    return left, top, wide, high
 
 
 def contrast(logo: NDArray[np.uint8], below: NDArray[np.uint8]) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -18,9 +18,10 @@ from studio.library import Library
 from studio.schema import ImageRow
 
 SUFFIX = {"jpeg": "jpg"}
+Ruled = Callable[[ImageRow], str]  # the gravest light of a picture's rules with its reason
 RESULT = (
     "row", "sku", "product", "scene", "channel", "preset", "size", "seed", "state", "file", "image",
-    "seconds", "prompt", "error",
+    "seconds", "prompt", "error", "rules",
 )  # fmt: skip
 
 
@@ -76,14 +77,16 @@ def channels(named: Sequence[Named]) -> dict[str, int]:
     return found
 
 
-def results(shots: Sequence[ShotView], named: Sequence[Named]) -> bytes:
+def results(shots: Sequence[ShotView], named: Sequence[Named], ruled: Ruled) -> bytes:
     """CSV, one line for each picture and one for each run without any; no cell is a formula."""
     by_shot: dict[int, list[Named]] = {}
     for one in named:
         by_shot.setdefault(one.shot.place, []).append(one)
     lines: list[Sequence[object]] = [RESULT]
     for shot in shots:
-        lines += [_line(shot, one) for one in by_shot.get(shot.place, ())] or [_line(shot, None)]
+        lines += [[*_line(shot, one), ruled(one.image)] for one in by_shot.get(shot.place, ())] or [
+            [*_line(shot, None), ""]
+        ]
     return write_csv(lines)
 
 
@@ -95,7 +98,7 @@ def _line(shot: ShotView, one: Named | None) -> list[object]:
         shot.row, cells.get("sku", ""), cells.get("product", ""), cells.get("scene", ""),
         cells.get("channel", ""), request.preset or "", size, one.image.seed if one else request.seed,
         shot.state, one.path if one else "", one.image.id if one else "",
-        f"{one.image.seconds:.2f}" if one else "", request.prompt, error,
+        f"{one.image.seconds:.2f}" if one else "", (one.image.request if one else request).prompt, error,
     ]  # fmt: skip
 
 
@@ -120,6 +123,7 @@ def write_zip(
     view: CampaignView,
     shots: Sequence[ShotView],
     named: Sequence[Named],
+    ruled: Ruled,
     channel: str = "",
 ) -> None:
     """Pictures by folder, results and contact sheet; of one channel, or of all.
@@ -130,13 +134,15 @@ def write_zip(
     if channel and not chosen:
         raise NotFound(f"No pictures in {channel[:80]!r}.", field="channel", code="channel_not_found")
     with zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED) as archive:
-        for path, data in files(view, shots, chosen):
+        for path, data in files(view, shots, chosen, ruled):
             archive.writestr(path, data)
 
 
-def write_folder(out: Path, view: CampaignView, shots: Sequence[ShotView], named: Sequence[Named]) -> None:
+def write_folder(
+    out: Path, view: CampaignView, shots: Sequence[ShotView], named: Sequence[Named], ruled: Ruled
+) -> None:
     """The same files as the ZIP's, on the disk; what is there under these names is replaced."""
-    for path, data in files(view, shots, named):
+    for path, data in files(view, shots, named, ruled):
         file = out / path
         file.parent.mkdir(parents=True, exist_ok=True)
         rough = file.with_name(f".{file.name}.tmp")
@@ -145,13 +151,13 @@ def write_folder(out: Path, view: CampaignView, shots: Sequence[ShotView], named
 
 
 def files(
-    view: CampaignView, shots: Sequence[ShotView], named: Sequence[Named]
+    view: CampaignView, shots: Sequence[ShotView], named: Sequence[Named], ruled: Ruled
 ) -> Iterator[tuple[str, bytes]]:
     """(path, content), pictures first. A picture whose file is gone is left out."""
     for one in named:
         data = _bytes(one.image)
         if data is not None:
             yield one.path, data
-    yield "results.csv", results(shots, named)
+    yield "results.csv", results(shots, named, ruled)
     if named:
         yield "contact-sheet.png", sheet_picture(view, shots, named)

@@ -87,6 +87,7 @@ class FakeExecutor:
 
 def _pixels(request: ResolvedRequest, index: int, inputs: Mapping[str, bytes]) -> NDArray[np.uint8]:
     """(height, width, 3) after upscaling. The prompt decides the two colours, everything the noise."""
+    request = request.of_picture(index)
     width, height = round(request.width * request.upscale), round(request.height * request.upscale)
     words = zlib.crc32(request.prompt.encode())
     everything = request.model_dump_json(exclude={"count", "seed", "format"}) + repr(sorted(inputs.items()))

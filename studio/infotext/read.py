@@ -10,7 +10,7 @@ from studio.infotext import a1111, comfyui, fooocus, invokeai, swarmui
 from studio.infotext.found import Found, loaded
 from studio.infotext.notes import OWN, PARAMETERS, SCHEME, texts_of
 from studio.infotext.write import write
-from studio.schema import GenerationRequest, ImageRow, ResolvedRequest, parse_json
+from studio.schema import DRAWN, GenerationRequest, ImageRow, ResolvedRequest, parse_json
 
 
 def find(texts: Mapping[str, str]) -> Found:
@@ -32,7 +32,7 @@ def own(texts: Mapping[str, str]) -> Found | None:
         return None
     with contextlib.suppress(StudioError):
         resolved = parse_json(ResolvedRequest, texts[OWN].encode())
-        return Found("Brand Studio", resolved.model_dump(mode="json", exclude_none=True))
+        return Found("Brand Studio", resolved.model_dump(mode="json", exclude_none=True, exclude=DRAWN))
     return None
 
 

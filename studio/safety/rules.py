@@ -54,8 +54,7 @@ class Rules:
 
     def check(self, prompt: str) -> None:
         """`prompt` without emphasis and tags. Raises BadRequest (`banned_word`, `required_word`)."""
-        words = normal(prompt).split()
-        rule = self._banned_in(words)
+        rule = self.banned_in(prompt)
         if rule is not None:
             raise BadRequest(
                 f"The word {rule!r} is not allowed: a rule of {self.source}.",
@@ -63,7 +62,7 @@ class Rules:
                 field="prompt",
                 code="banned_word",
             )
-        missing = [rule for rule in self.required if not _holds(words, normal(rule))]
+        missing = self.missing_in(prompt)
         if missing:
             raise BadRequest(
                 f"The prompt lacks {', '.join(map(repr, missing))}: a rule of {self.source}.",
@@ -72,7 +71,14 @@ class Rules:
                 code="required_word",
             )
 
-    def _banned_in(self, words: list[str]) -> str | None:
+    def missing_in(self, prompt: str) -> list[str]:
+        """Required words that it does not hold."""
+        words = normal(prompt).split()
+        return [rule for rule in self.required if not _holds(words, normal(rule))]
+
+    def banned_in(self, prompt: str) -> str | None:
+        """The first banned word in it."""
+        words = normal(prompt).split()
         for start in range(len(words)):
             for length in range(1, min(self._longest, len(words) - start) + 1):
                 rule = self._banned.get(" ".join(words[start : start + length]))

@@ -12,7 +12,7 @@ import gradio as gr
 from studio.errors import StudioError
 from studio.review.links import Verdict
 from studio.schema import ImageRow
-from studio.ui import checks, palette, review_views, shelves, stage, verify
+from studio.ui import checks, palette, review_views, rules, shelves, stage, verify
 from studio.ui.form import Page
 from studio.ui.html import Markup, element, join
 from studio.ui.parts import board
@@ -161,6 +161,7 @@ class Case:
     def large(self, image: ImageRow, data: Mapping[Any, Any]) -> Markup:
         return join(
             detail(self.t, image), checks.card(self.t, self.studio.checks_of(image.id)),
+            rules.of_picture(self.t, self.studio, image.id),
             palette.card(self.t, self.studio, image, data[self.page.preset]),
         )  # fmt: skip
 

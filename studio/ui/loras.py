@@ -11,7 +11,7 @@ import gradio as gr
 from studio.catalog import FAMILIES
 from studio.errors import StudioError
 from studio.models import LoraRow
-from studio.schema import GenerationRequest, JobView, parse
+from studio.schema import DRAWN, GenerationRequest, JobView, parse
 from studio.ui import stage, train
 from studio.ui.form import Form, Page, lora_stack, prompt_box, seed_fields, shelf
 from studio.ui.html import Markup, element, picture_url
@@ -97,7 +97,7 @@ class Trial:
         """
         titles = {row.name: row.title or row.name for row in self.studio.models.loras()}
         stack = [ref.model_dump() for ref in request.loras]
-        asked = self.studio.resolve(request).model_dump() | {"preset": None, "count": 1}
+        asked = self.studio.resolve(request).model_dump(exclude=DRAWN) | {"preset": None, "count": 1}
         trials: list[tuple[str, list[dict[str, Any]]]] = [(self.t("loras_off"), [])]
         alone = [(f"{titles[ref['name']]} {ref['weight']:g}", [ref]) for ref in stack]
         trials += alone if len(stack) < 2 else [*alone, (self.t("loras_all"), stack)]

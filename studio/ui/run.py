@@ -14,6 +14,7 @@ from studio.ui import stage
 from studio.ui.text import Text
 
 Updates = dict[Any, Any]  # new value or gr.update by component; components left out stay as they are
+CAMPAIGN = "campaign:"  # before the id of one where Cancel is told what to stop
 QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
 AT_ONCE: dict[str, Any] = {**QUIET, "queue": False}
 
@@ -33,7 +34,7 @@ def buttons(t: Text, prefix: str, label: str = "") -> tuple[Any, Any]:
 
 
 def busy(parts: Mapping[str, Any], jobs: str) -> Updates:
-    """`jobs`: ids, blanks between them; Cancel stops them all."""
+    """`jobs`: ids, blanks between them, also of campaigns (CAMPAIGN); Cancel stops them all."""
     return {parts["job"]: jobs, parts["go"]: gr.update(visible=False), parts["stop"]: gr.update(visible=True)}
 
 
@@ -59,7 +60,10 @@ def cancel(studio: Studio) -> Callable[[str], None]:
     def act(jobs: str) -> None:
         for job in jobs.split():
             try:
-                studio.cancel(job)
+                if job.startswith(CAMPAIGN):
+                    studio.campaigns.cancel(job.removeprefix(CAMPAIGN))
+                else:
+                    studio.cancel(job)
             except StudioError:
                 continue  # it ended in the meantime: nothing to say
 
