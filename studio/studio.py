@@ -11,7 +11,7 @@ from hashlib import sha256
 from importlib import metadata
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
 from PIL import Image
@@ -28,6 +28,7 @@ from studio.jobs.queue import no_job
 from studio.jobs.receipts import Weights, receipt
 from studio.jobs.replay import Replay, compare, differences
 from studio.kits import Kits, Trade
+from studio.kits.kits import Kind, slug
 from studio.library import Database, Library
 from studio.library.library import no_picture
 from studio.library.marks import mark_of
@@ -105,7 +106,7 @@ class Studio:
         self.trainings = Trainings(settings.home, models, executor, self.sandbox.clean)
         self.campaigns = Campaigns(
             settings.home, database, library, self.resolve, self._give, self.jobs.get, self.jobs.cancel,
-            ahead=AHEAD * settings.rows,
+            ahead=AHEAD * settings.rows, size_for=presets.size_for,
         )  # fmt: skip
         self.webhooks = Webhooks(database, self.ended, settings.webhook_private)
 
@@ -238,9 +239,10 @@ class Studio:
     def _receipt(self, request: ResolvedRequest, picture: Rendered) -> Mapping[str, Any]:
         return receipt(self.weights.hashes(request), picture, self.executor.status(), self.versions)
 
-    def _judged(self, picture: Rendered) -> Rendered:
-        """With what the checks found in it; blurred or blocked where the rules want that."""
-        data, checked = self._checks.apply(picture.data, picture.checks)
+    def _judged(self, picture: Rendered, request: ResolvedRequest) -> Rendered:
+        """With what the checks found in it; blurred or blocked where the rules or its brand want that."""
+        brand = self.presets.policies(request.preset).checks
+        data, checked = self._checks.apply(picture.data, picture.checks, brand)
         return replace(picture, data=data, checks=tuple(told(checked)))
 
     def check(self, data: bytes) -> list[dict[str, Any]]:
@@ -381,7 +383,7 @@ class Studio:
         with closing(run) as events:
             for event in events:
                 if isinstance(event, Rendered):
-                    return self._judged(event)
+                    return self._judged(event, request)
         raise EngineError("The run ended without a picture.", hint="Try it again.")
 
     def trash(self, ids: Sequence[str]) -> None:
@@ -398,6 +400,21 @@ class Studio:
         from studio.safety.provenance import Provenance
 
         return Provenance(self.settings.home / "keys", self.settings.organisation, self.settings.mark)
+
+    def keep_kit_picture(self, kind: Kind, stem: str, data: bytes, replace: bool = False) -> str:
+        """The name by which brand files call a logo or sample. Raises what `Kits.add_picture` does."""
+        picture = self.cleaned(data)
+        file = f"{slug(stem) or kind.removesuffix('s')}.{'png' if picture.format == 'png' else 'jpg'}"
+        self.kits.add_picture(kind, file, picture.data, replace)
+        return file
+
+    def download_of(self, id: str) -> Literal["internal", "client"]:
+        """What a download of a picture holds that nobody said it of: its brand's word, else the studio's."""
+        try:
+            preset = self.image(id).request.preset
+        except NotFound:  # an upload: it has no request
+            preset = None
+        return self.presets.policies(preset).metadata or self.settings.download
 
     def client_copy(self, id: str, logo: bool = True) -> tuple[bytes, str]:
         """(file, mime type) of a picture for people outside: no settings in it, marked and signed.
@@ -418,7 +435,8 @@ class Studio:
         made = datetime.fromtimestamp(row.created, UTC).isoformat(timespec="seconds")
         origin = Origin(mark, row.id, row.request.model, made)
         overlay = self.logos.of(row.request.preset) if logo else None
-        return self.provenance.outgoing(self.library.picture_bytes(row.id)[0], origin, overlay)
+        marked = self.presets.policies(row.request.preset).mark
+        return self.provenance.outgoing(self.library.picture_bytes(row.id)[0], origin, overlay, marked)
 
     def verify(self, data: bytes) -> Verification:
         """Who made a picture and whether it was changed since. Raises TooLarge, UnsupportedImage."""

@@ -63,6 +63,8 @@ OURS: tuple[tuple[Need, str, str], ...] = (
     ("read", "GET", "/api/v1/presets/{name}/source /api/v1/presets/{name}/kit"),
     ("read", "GET", "/api/v1/presets/{name}/versions /api/v1/presets/{name}/versions/{number}"),
     ("admin", "PUT DELETE", "/api/v1/presets/{name}"),
+    ("read", "GET", "/api/v1/kits/{kind}/{file}"),
+    ("admin", "POST", "/api/v1/kits/{kind}"),
     ("admin", "POST", "/api/v1/kits"),
     # training
     ("generate", "POST", "/api/v1/datasets /api/v1/trainings /api/v1/trainings/forecast"),

@@ -12,9 +12,10 @@ from pydantic import BaseModel, Field
 from starlette.concurrency import run_in_threadpool
 
 from studio.api.archives import send_archive
-from studio.api.native import FILE_FORM, sent_file
+from studio.api.native import FILE_FORM, file_of, sent_file
 from studio.api.views import PREFIX, PresetView, preset_view, refusals
-from studio.kits.kits import digest
+from studio.errors import NotFound
+from studio.kits.kits import Kind, digest
 from studio.people import speaker
 from studio.presets.yaml_nodes import MAX_BYTES
 from studio.studio import Studio
@@ -48,6 +49,11 @@ class SignerView(BaseModel):
     name: str
     fingerprint: str
     ours: bool
+
+
+class KitPicture(BaseModel):
+    kind: Kind
+    file: str
 
 
 class BroughtView(BaseModel):
@@ -96,7 +102,38 @@ def add_kits(app: FastAPI, studio: Studio) -> None:
         text = studio.kits.version(name, number)
         return Source(text=text, base=digest(text), own=True)
 
+    add_pictures(app, studio)
     add_trade(app, studio)
+
+
+def add_pictures(app: FastAPI, studio: Studio) -> None:
+    @app.get(
+        f"{PREFIX}/kits/{{kind}}/{{file}}", tags=["brands"], response_class=Response,
+        responses=refusals(404, 422) | {200: {"content": {"image/png": {}, "image/jpeg": {}}}},
+        summary="A logo or sample picture by the name that brand files give it",
+    )  # fmt: skip
+    def picture(kind: Kind, file: str) -> Response:
+        found = studio.kits.picture(kind, file)
+        if found is None:
+            raise NotFound(f"No such file among the {kind}.", code="image_not_found")
+        mime = "image/png" if found.suffix == ".png" else "image/jpeg"
+        headers = {"cache-control": "no-cache", "content-security-policy": "sandbox"}
+        return Response(found.read_bytes(), media_type=mime, headers=headers)
+
+    @app.post(
+        f"{PREFIX}/kits/{{kind}}", tags=["brands"], status_code=201, responses=refusals(409, 415, 422),
+        openapi_extra={"requestBody": {"required": True, "content": {"multipart/form-data": FILE_FORM}}},
+        summary="Keep a logo or sample picture for brand files to name; says by what name",
+    )  # fmt: skip
+    async def keep(
+        request: Request,
+        kind: Kind,
+        name: Annotated[str, Query(max_length=200, description="Without its ending.")],
+        replace: bool = False,
+    ) -> KitPicture:
+        data = await file_of(request)
+        file = await run_in_threadpool(studio.keep_kit_picture, kind, name, data, replace)
+        return KitPicture(kind=kind, file=file)
 
 
 def add_trade(app: FastAPI, studio: Studio) -> None:

@@ -132,7 +132,7 @@ class PresetView(BaseModel):
     roles: dict[str, str] = Field(description="What a colour is for, by its name in `palette`.")
     fonts: dict[str, str]
     sizes: dict[str, str] = Field(description="'WxH' in px by channel.")
-    samples: tuple[str, ...] = Field(description="Fetch one at /presets/{name}/samples/{file}.")
+    samples: tuple[str, ...] = Field(description="Each at /api/v1/kits/samples/{file}.")
     policies: dict[str, str]
     locked: tuple[str, ...]
     sets: dict[str, Any] = Field(description="Request fields the preset fills in.")

@@ -98,10 +98,14 @@ Resolve = Callable[[GenerationRequest], ResolvedRequest]  # raises StudioError f
 
 @dataclass(frozen=True)
 class Defaults:
-    """What rows get that say nothing else. `fields`: of a request. `pictures`: id by file name, folded."""
+    """What rows get that say nothing else. `fields`: of a request. `pictures`: id by file name, folded.
+
+    `size_for`: (width, height) in px that a preset has for a channel, both by name; None = none.
+    """
 
     fields: Mapping[str, Any] = field(default_factory=dict)
     pictures: Mapping[str, str] = field(default_factory=dict)
+    size_for: Callable[[str, str], tuple[int, int] | None] = lambda preset, channel: None
 
 
 def read_sheet(data: bytes) -> Sheet:
@@ -243,7 +247,7 @@ def make_request(cells: Mapping[str, str], defaults: Defaults) -> GenerationRequ
     for name in PLAIN[1:]:
         if cells.get(name):
             asked[name] = cells[name].casefold() if name == "format" else cells[name]
-    asked |= _size(cells)
+    asked |= _size(cells) or _size_of_channel(cells, asked, defaults)
     for name in ("steps", "guidance", "seed", "count", "strength", "upscale"):
         if cells.get(name):
             asked[name] = _number(name, cells[name])
@@ -312,6 +316,16 @@ def _size(cells: Mapping[str, str]) -> dict[str, int]:
             )
         found = {"width": int(size[1]), "height": int(size[2] or size[1])}
     return found | {name: _number(name, cells[name]) for name in ("width", "height") if cells.get(name)}
+
+
+def _size_of_channel(
+    cells: Mapping[str, str], asked: Mapping[str, Any], defaults: Defaults
+) -> dict[str, int]:
+    """What the row's brand has for its channel: a row that says no size is as large as its place needs."""
+    size = None
+    if cells.get("channel") and asked.get("preset"):
+        size = defaults.size_for(asked["preset"], cells["channel"])
+    return {} if size is None else {"width": size[0], "height": size[1]}
 
 
 def _number(name: str, cell: str) -> Any:

@@ -38,7 +38,10 @@ log = logging.getLogger(__name__)
 
 
 class Campaigns:
-    """`give`, `look`, `cancel`: of the job queue. `ahead`: jobs of one campaign in the queue at a time."""
+    """`give`, `look`, `cancel`: of the job queue. `ahead`: jobs of one campaign in the queue at a time.
+
+    `size_for`: as in brand.sheet.Defaults.
+    """
 
     def __init__(
         self,
@@ -50,8 +53,10 @@ class Campaigns:
         look: Look,
         cancel: Cancel,
         ahead: int,
+        size_for: Callable[[str, str], tuple[int, int] | None],
     ) -> None:
         self._home, self._library, self._ahead = home, library, ahead
+        self._size_for = size_for
         self._resolve, self._give, self._look, self._cancel = resolve, give, look, cancel
         self.store = Store(database)
         self._wake = threading.Condition()
@@ -65,7 +70,7 @@ class Campaigns:
     def plan(self, sheet: Sheet, options: Options) -> Plan:
         """Every run the sheet asks for, and every cell in the way. Writes nothing."""
         check_pattern(options.pattern, set(sheet.columns))
-        return make_plan(sheet, Defaults(options.fields, options.pictures), self._resolve)
+        return make_plan(sheet, Defaults(options.fields, options.pictures, self._size_for), self._resolve)
 
     def forecast(self, plan: Plan) -> Forecast:
         return forecast.of([shot.resolved for shot in plan.shots if shot.resolved], self._library, self._home)

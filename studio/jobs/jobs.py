@@ -47,7 +47,7 @@ PATIENCE = 3.0  # s that closing waits for runners, which look up at each event
 Stamp = Callable[[bytes, ResolvedRequest, int], bytes]  # PNG, request, seed -> file with its settings in it
 Inputs = Callable[[ResolvedRequest, Mapping[str, Any]], Mapping[str, bytes]]
 Receipt = Callable[[ResolvedRequest, Rendered], Mapping[str, Any]]
-Judge = Callable[[Rendered], Rendered]
+Judge = Callable[[Rendered, ResolvedRequest], Rendered]
 
 
 class Jobs:
@@ -63,7 +63,7 @@ class Jobs:
         stamp: Stamp,
         inputs: Inputs,
         receipt: Receipt = lambda request, picture: {},
-        judge: Judge = lambda picture: picture,
+        judge: Judge = lambda picture, request: picture,
     ) -> None:
         self._settings, self._database, self._library = settings, database, library
         self._executor, self._stamp, self._inputs, self._receipt = executor, stamp, inputs, receipt
@@ -247,7 +247,7 @@ class Jobs:
 
     def _keep_picture(self, row: Row[Any], live: Live, request: ResolvedRequest, event: Rendered) -> bool:
         """False where this claim has lost the job: it was cancelled, or another one runs it."""
-        event = self._judge(event)
+        event = self._judge(event, request)
         data = self._stamp(event.data, request, event.seed)
         receipt = json.dumps(self._receipt(request, event))
         with live.changed:  # a cancel that was answered must not be followed by another picture

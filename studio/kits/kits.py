@@ -7,18 +7,21 @@ import json
 import re
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Literal
 
 from studio.errors import Conflict, NotFound, PresetInvalid
 from studio.library.files import write_whole
 from studio.presets import Preset, Presets, read_preset
+from studio.presets.kit import LOGO, SAMPLE
 from studio.presets.preset import NAME
 from studio.presets.yaml_nodes import MAX_BYTES
 
 HISTORY = "history.jsonl"
-LOGOS = "logos"  # folder beside the brand files
+Kind = Literal["logos", "samples"]  # folders of pictures beside the brand files
+NAMES: Mapping[Kind, re.Pattern[str]] = {"logos": LOGO, "samples": SAMPLE}
 LISTED = 100  # newest versions that are shown; all are kept
 
 
@@ -104,22 +107,33 @@ class Kits:
             _file(self._own, name).unlink()
 
     def logo(self, file: str) -> Path | None:
-        """Where a preset's logo lies; the company's own wins. `file`: as a brand file names it."""
-        places = (folder / LOGOS / Path(file).name for folder in (self._own, self._shipped))
+        return self.picture("logos", file)
+
+    def picture(self, kind: Kind, file: str) -> Path | None:
+        """Where a logo or sample lies; the company's own wins. `file`: as a brand file names it."""
+        places = (folder / kind / Path(file).name for folder in (self._own, self._shipped))
         return next((place for place in places if place.is_file()), None)
 
-    def add_logo(self, file: str, data: bytes, replace: bool = False) -> None:
-        """Raises Conflict (`logo_exists`) where another picture has the name."""
-        there = self.logo(file)
+    def add_picture(self, kind: Kind, file: str, data: bytes, replace: bool = False) -> None:
+        """`data` was judged. Raises PresetInvalid for a name that no brand file could give, and Conflict
+        (`logo_exists`, `sample_exists`) where another picture has it.
+        """
+        if NAMES[kind].fullmatch(file) is None:
+            raise PresetInvalid(
+                f"{file[:80]!r} cannot be the name of one of the {kind}.",
+                hint="Letters, digits, dashes, underscores, at most 61, and .png (samples also .jpg).",
+            )
+        there = self.picture(kind, file)
         if there is not None and there.read_bytes() == data:
             return
         if there is not None and not replace:
+            one = kind.removesuffix("s")
             raise Conflict(
-                f"Another logo {file[:80]} is there.",
-                hint="Import with replace, or rename yours.",
-                code="logo_exists",
+                f"Another {one} {file[:80]} is there.",
+                hint="Replace it, or rename yours.",
+                code=f"{one}_exists",
             )
-        target = self._own / LOGOS / Path(file).name
+        target = self._own / kind / file
         target.parent.mkdir(parents=True, exist_ok=True)
         target.unlink(missing_ok=True)
         write_whole(target, data)
@@ -141,7 +155,7 @@ class Kits:
 
     def free_name(self, wanted: str) -> str:
         """`wanted` as a name that no preset has yet."""
-        stem = re.sub(r"[^a-z0-9]+", "-", wanted.lower()).strip("-")[:56] or "brand"
+        stem = slug(wanted) or "brand"
         taken, name, count = set(self.names()), stem, 2
         while name in taken:
             name, count = f"{stem}-{count}", count + 1
@@ -159,6 +173,11 @@ class Kits:
         version = Version(number, by, time.time(), digest(text))
         with (folder / HISTORY).open("a", encoding="utf-8") as stream:
             stream.write(json.dumps(asdict(version), ensure_ascii=False) + "\n")
+
+
+def slug(wanted: str) -> str:
+    """Small letters, digits and dashes, at most 56; '' where there are none."""
+    return re.sub(r"[^a-z0-9]+", "-", wanted.lower()).strip("-")[:56].strip("-")
 
 
 def digest(text: str) -> str:

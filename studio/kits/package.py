@@ -1,9 +1,9 @@
-"""A `.brandkit`: a ZIP of one brand file, the LoRAs and logos it names, and a signed list of them all.
+"""A `.brandkit`: a ZIP of one brand file, the LoRAs and pictures it names, and a signed list of all.
 
     kit.json   {"format": 1, "name", "made", "by", "files": {"brand.yaml": {"sha256", "bytes"}, ...}}
     kit.sig    ECDSA P-256 over the bytes of kit.json, DER
     chain.pem  the signer's certificates, leaf first
-    brand.yaml, loras/NAME.safetensors, logos/NAME.png
+    brand.yaml, loras/NAME.safetensors, logos/NAME.png, samples/NAME.png or .jpg
 
 Nothing in it is believed before the signature over kit.json and each file's hash were checked. The signer is
 told, not judged: whoever made it can sign, so a person decides whether the name is one they expect.
@@ -35,12 +35,12 @@ from studio.safety.keys import SigningKey
 FORMAT = 1
 BRAND, INDEX, SIGNATURE, CHAIN = "brand.yaml", "kit.json", "kit.sig", "chain.pem"
 LORA = re.compile(r"loras/([^/\\\x00-\x1f]{1,100})\.safetensors")
-LOGO = re.compile(r"logos/([A-Za-z0-9][\w.-]{0,79}\.png)", re.ASCII)
+PICTURE = re.compile(r"(logos|samples)/([A-Za-z0-9][\w.-]{0,79}\.(?:png|jpg))", re.ASCII)
 MAX_FILES = 40
 MAX_SMALL = 256 * 2**10  # bytes of the index, the signature, the certificates
 MAX_LORA = 2 * 2**30
 MAX_KIT = 3 * 2**30
-MAX_LOGO = 8 * 2**20
+MAX_PICTURE = 8 * 2**20
 PIECE = 2**20
 
 
@@ -55,12 +55,13 @@ class Signer:
 
 @dataclass(frozen=True)
 class Package:
-    """`loras`: unpacked files by LoRA name. `logos`: by the file's name."""
+    """`loras`: unpacked files by LoRA name. `logos`, `samples`: by the file's name."""
 
     name: str
     text: str
     loras: Mapping[str, Path]
     logos: Mapping[str, Path]
+    samples: Mapping[str, Path]
     by: str
     made: str
     signer: Signer
@@ -87,7 +88,7 @@ def pack(out: IO[bytes], name: str, text: str, members: Mapping[str, Path], by: 
 
 
 def unpack(data: IO[bytes], folder: Path, key: SigningKey) -> Package:
-    """LoRAs and logos are written to `folder`. Raises BadRequest (`bad_kit`, `kit_changed`)."""
+    """LoRAs and pictures are written to `folder`. Raises BadRequest (`bad_kit`, `kit_changed`)."""
     try:
         with zipfile.ZipFile(data) as kit:
             return _read(kit, folder, key)
@@ -117,7 +118,7 @@ def _read(kit: zipfile.ZipFile, folder: Path, key: SigningKey) -> Package:
     told = _index(index)
     text = _small(kit, BRAND, MAX_BYTES)
     _match(BRAND, hashlib.sha256(text).hexdigest(), told)
-    found: dict[str, dict[str, Path]] = {"loras": {}, "logos": {}}
+    found: dict[str, dict[str, Path]] = {"loras": {}, "logos": {}, "samples": {}}
     for place in told["files"]:
         if place == BRAND:
             continue
@@ -128,15 +129,15 @@ def _read(kit: zipfile.ZipFile, folder: Path, key: SigningKey) -> Package:
         found[kind][name] = file
         _match(place, _unpack_one(kit, place, file, limit), told)
     brand = text.decode("utf-8-sig")
-    return Package(told["name"], brand, found["loras"], found["logos"], told["by"], told["made"], signer)
+    return Package(told["name"], brand, **found, by=told["by"], made=told["made"], signer=signer)
 
 
 def _member(place: str) -> tuple[str, str, int]:
     """(kind, name, most bytes). Raises BadRequest for what a kit cannot hold."""
     if lora := LORA.fullmatch(place):
         return "loras", lora[1], MAX_LORA
-    if logo := LOGO.fullmatch(place):
-        return "logos", logo[1], MAX_LOGO
+    if picture := PICTURE.fullmatch(place):
+        return picture[1], picture[2], MAX_PICTURE
     raise BadRequest(f"The brand kit lists {place[:80]!r}, which it cannot hold.", code="bad_kit")
 
 

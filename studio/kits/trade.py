@@ -11,7 +11,7 @@ from typing import IO
 
 from studio.errors import BadRequest, NotFound, StudioError
 from studio.kits import foreign
-from studio.kits.kits import Kits, renamed
+from studio.kits.kits import Kind, Kits, renamed
 from studio.kits.package import Package, Signer, pack, unpack
 from studio.models import LoraRow, Models
 from studio.presets import Preset
@@ -51,17 +51,18 @@ class Trade:
         self._judge, self._key = judge, key
 
     def export(self, name: str, by: str, out: IO[bytes]) -> None:
-        """A signed kit with the LoRAs and logos that the brand wears. Raises NotFound, PresetInvalid."""
+        """A signed kit with the LoRAs, logos and samples of the brand. Raises NotFound, PresetInvalid."""
         text = self._kits.text(name)
         preset = self._kits.check(name, text)
         members = {
             f"loras/{lora.name}.safetensors": self._models.lora(lora.name).file for lora in preset.loras or ()
         }
-        for logo in _logos(preset):
-            file = self._kits.logo(logo)
+        for kind, name_of_one in _pictures(preset):
+            file = self._kits.picture(kind, name_of_one)
             if file is None:
-                raise NotFound(f"The logo {logo} is missing.", field="logo", code="logo_missing")
-            members[f"logos/{logo}"] = file
+                one = kind.removesuffix("s")
+                raise NotFound(f"The {one} {name_of_one} is missing.", field=one, code=f"{one}_missing")
+            members[f"{kind}/{name_of_one}"] = file
         pack(out, name, text, members, by, self._key())
 
     def bring(self, data: IO[bytes], filename: str, by: str, replace: bool = False) -> Sequence[Brought]:
@@ -94,15 +95,20 @@ class Trade:
         lacking = [name for name in sorted(unlisted) if not self._has_lora(name)]
         if lacking:
             raise BadRequest(f"The brand kit lacks the LoRA {lacking[0]!r} that it wears.", code="bad_kit")
-        logos = {name: kit.logos[name].read_bytes() for name in _logos(preset) if name in kit.logos}
-        for data in logos.values():
+        sent = {"logos": kit.logos, "samples": kit.samples}
+        pictures = {
+            (kind, name): sent[kind][name].read_bytes()
+            for kind, name in _pictures(preset)
+            if name in sent[kind]
+        }
+        for data in pictures.values():
             self._judge(data)
         fresh = [name for name in kit.loras if not self._has_lora(name)]
         try:
             for name, file in kit.loras.items():
                 self._add_lora(file, name)
-            for name, data in logos.items():
-                self._kits.add_logo(name, data, replace)
+            for (kind, name), data in pictures.items():
+                self._kits.add_picture(kind, name, data, replace)
             kept = self._save(kit.name, kit.text, by, replace)
         except StudioError:
             for name in fresh:  # a kit that is refused leaves nothing behind
@@ -138,8 +144,11 @@ class Trade:
             self._models.lora(name).file.unlink(missing_ok=True)
 
 
-def _logos(preset: Preset) -> Sequence[str]:
-    return () if preset.logo is None else sorted({preset.logo.light, preset.logo.dark})
+def _pictures(preset: Preset) -> Iterator[tuple[Kind, str]]:
+    """(folder, file) of every picture that the brand file names."""
+    logos = () if preset.logo is None else sorted({preset.logo.light, preset.logo.dark})
+    yield from (("logos", name) for name in logos)
+    yield from (("samples", name) for name in preset.samples)
 
 
 def _read(data: IO[bytes], limit: int) -> bytes:

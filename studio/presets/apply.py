@@ -14,6 +14,9 @@ BACKGROUND = re.compile(
     r"|，?在?[^，。；,]{0,12}背景(?:上|下)?"
 )
 
+# What the prompt language reads as a style's tag, or would once it is closed.
+LORA_TAG = re.compile(r"<lora:[^>\n]*>", re.IGNORECASE)
+
 
 def apply(preset: Preset, request: GenerationRequest) -> GenerationRequest:
     """The request as the brand would have asked it. Twice is the same as once; the original is untouched.
@@ -33,11 +36,19 @@ def apply(preset: Preset, request: GenerationRequest) -> GenerationRequest:
 
 def _framed(preset: Preset, prompt: str) -> str:
     before, after = preset.prompt.split("{prompt}")
-    if (before or after) and prompt.startswith(before) and prompt.endswith(after):
-        return prompt
+    inside = len(prompt) - len(before) - len(after)
+    if (before or after) and inside >= 0 and prompt.startswith(before) and prompt.endswith(after):
+        prompt = prompt[len(before) : len(before) + inside]
+    return f"{before}{_held(preset, prompt)}{after}"
+
+
+def _held(preset: Preset, prompt: str) -> str:
+    """The prompt without what the preset's locks take out of it."""
+    if "loras" in preset.locked:
+        prompt = LORA_TAG.sub(" ", prompt)  # a space: what is left must not grow together into another tag
     if "background" in preset.locked:
         prompt = BACKGROUND.sub("", prompt).strip(" ,，") or prompt
-    return f"{before}{prompt}{after}"
+    return prompt
 
 
 def _plain(value: Any) -> Any:

@@ -59,6 +59,12 @@ class Policies:
     protected: Literal["flag", "blur", "block"] | None = None
     safety: Literal["flag", "blur", "block"] | None = None
 
+    @property
+    def checks(self) -> dict[str, Literal["flag", "blur", "block"]]:
+        """By the name of a check."""
+        found = {"protected": self.protected, "safety": self.safety}
+        return {name: value for name, value in found.items() if value is not None}
+
     def told(self) -> dict[str, str]:
         """Those that are set, as a brand file writes them."""
         mark = {True: "on", False: "off", None: None}[self.mark]

@@ -6,7 +6,8 @@ import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from studio.errors import NotFound, PresetInvalid
+from studio.errors import NotFound, PresetInvalid, StudioError
+from studio.presets.kit import Policies
 from studio.presets.preset import Preset, read_preset
 from studio.presets.yaml_nodes import MAX_BYTES
 from studio.schema import nearest_names
@@ -43,6 +44,20 @@ class Presets:
         if isinstance(preset, PresetInvalid):
             raise preset
         return preset
+
+    def policies(self, name: str | None) -> Policies:
+        """Of a picture's preset; none of its own where it has no preset, or one that is gone."""
+        try:
+            return Policies() if name is None else self.get(name).policies
+        except StudioError:
+            return Policies()
+
+    def size_for(self, name: str, channel: str) -> tuple[int, int] | None:
+        """(width, height) in px that a preset has for a channel; None too where there is no such preset."""
+        try:
+            return self.get(name).size_for(channel)
+        except StudioError:
+            return None
 
     def _found(self) -> Found:
         found: Found = {}

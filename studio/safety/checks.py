@@ -6,6 +6,7 @@ import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from studio.safety.rules import Policy
 
 BLUR = 0.06  # of the longer side
 GREY = (128, 128, 128)
+STRICTNESS: Sequence[Policy] = ("flag", "blur", "block")
 
 
 @dataclass(frozen=True)
@@ -39,36 +41,43 @@ class Checked:
 
 
 Told = Mapping[str, Any]  # as `told` says it
+Policies = Mapping[str, Policy]  # by the name of a check
 Check = Callable[[Picture], tuple[int, tuple[Finding, ...]]]
 
 
 class Checks:
     """`folder`: protected pictures. `policies`: by the name of a check; flag where it has none."""
 
-    def __init__(self, folder: Path, policies: Mapping[str, Policy]) -> None:
+    def __init__(self, folder: Path, policies: Policies) -> None:
         self._protected, self._policies = Protected(folder), policies
         self.table: Mapping[str, Check] = {"protected": self._find_protected}
 
     def look(self, file: bytes) -> tuple[Checked, ...]:
         """Every check that has something to look for. `file`: PNG, JPEG or WebP that was judged before."""
-        return self._look(np.asarray(_opened(file)))
+        return self._look(np.asarray(_opened(file)), {})
 
-    def _look(self, picture: Picture) -> tuple[Checked, ...]:
+    def _look(self, picture: Picture, brand: Policies) -> tuple[Checked, ...]:
         found = []
         for name, check in self.table.items():
             looked_for, findings = check(picture)
             if looked_for:
-                done = self._policies.get(name, "flag") if findings else ""
+                done = self._policy(name, brand) if findings else ""
                 found.append(Checked(name, looked_for, findings, done))
         return tuple(found)
 
-    def apply(self, file: bytes, seen: Sequence[Told] = ()) -> tuple[bytes, tuple[Checked, ...]]:
+    def apply(
+        self, file: bytes, seen: Sequence[Told] = (), brand: Policies = MappingProxyType({})
+    ) -> tuple[bytes, tuple[Checked, ...]]:
         """`file`, blurred or blocked where a policy wants that, as PNG; and what was found.
 
         `seen`: what the worker's checks found, which need a model; what is done about it is decided here.
+        `brand`: policies of the picture's brand; the stricter of its and the studio's is followed.
         """
         picture = _opened(file)
-        checked = (*(self._ruled(one) for one in seen), *self._look(np.asarray(picture)))
+        checked = (
+            *(self._ruled(one, brand) for one in seen),
+            *self._look(np.asarray(picture), brand),
+        )
         done = {one.done for one in checked}
         if "block" in done:
             return _png(Image.new("RGB", picture.size, GREY)), checked
@@ -76,11 +85,14 @@ class Checks:
             return _png(_blurred(picture, checked)), checked
         return file, checked
 
-    def _ruled(self, seen: Told) -> Checked:
+    def _policy(self, check: str, brand: Policies) -> Policy:
+        return max(self._policies.get(check, "flag"), brand.get(check, "flag"), key=STRICTNESS.index)
+
+    def _ruled(self, seen: Told, brand: Policies) -> Checked:
         findings = tuple(
             Finding(one["match"], one["score"], _rounded(tuple(one["box"]))) for one in seen["findings"]
         )
-        done = self._policies.get(seen["check"], "flag") if findings else ""
+        done = self._policy(seen["check"], brand) if findings else ""
         return Checked(seen["check"], seen["looked_for"], findings, done)
 
     def _find_protected(self, picture: Picture) -> tuple[int, tuple[Finding, ...]]:

@@ -41,16 +41,22 @@ class Provenance:
         self._marks = marks
 
     def outgoing(
-        self, file: bytes, origin: Origin, decorate: Callable[[Image.Image], Image.Image] | None = None
+        self,
+        file: bytes,
+        origin: Origin,
+        decorate: Callable[[Image.Image], Image.Image] | None = None,
+        mark: bool | None = None,
     ) -> Outgoing:
         """The pixels of `file` (PNG, JPEG, WebP), marked. `decorate`: what is drawn on them before.
+
+        `mark`: whether this picture is marked, whatever others are; None = as all are.
 
         Gone: prompt, seed, settings and every other note. Kept: the colour profile.
         """
         opened = Image.open(io.BytesIO(file), formats=list(MIMES))
         picture = opened.convert("RGB")
         pixels = np.asarray(picture if decorate is None else decorate(picture))
-        if self._marks and min(pixels.shape[:2]) >= SMALLEST:
+        if (self._marks if mark is None else mark) and min(pixels.shape[:2]) >= SMALLEST:
             pixels = self._marker.embed(pixels, origin.mark)
 
         def seal(data: bytes, mime: str) -> bytes:

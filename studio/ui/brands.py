@@ -11,18 +11,18 @@ import gradio as gr
 
 from studio.errors import BadRequest, Conflict, Forbidden, StudioError
 from studio.kits import Brought
-from studio.kits.kits import digest, renamed
+from studio.kits.kits import Kind, digest, renamed
 from studio.people import speaker
 from studio.presets import Preset
 from studio.ui import stage
 from studio.ui.form import Page
 from studio.ui.html import Markup, element
+from studio.ui.kit_views import meaning, with_logo, with_samples
 from studio.ui.parts import board
-from studio.ui.presets import presets, titled
+from studio.ui.presets import presets
 from studio.ui.run import AT_ONCE, QUIET, Updates
 from studio.ui.text import Text
 
-PLAIN = ("model", "scheduler", "steps", "guidance", "width", "height")
 SHOWN = 20  # versions in the list
 LATEST = {**QUIET, "trigger_mode": "always_last"}  # each keystroke asks, only the newest is answered
 
@@ -45,6 +45,13 @@ def build(page: Page) -> dict[str, Any]:
                 t("brands_import"), file_types=[".brandkit", ".zip", ".yaml", ".yml", ".csv", ".json"],
                 elem_id="brands-import", elem_classes=["quiet"],
             )  # fmt: skip
+            samples = gr.UploadButton(
+                t("kit_add_samples"), file_types=[".png", ".jpg", ".jpeg", ".webp"], file_count="multiple",
+                elem_id="brands-samples", elem_classes=["quiet"],
+            )  # fmt: skip
+            logo = gr.UploadButton(
+                t("kit_add_logo"), file_types=[".png"], elem_id="brands-logo", elem_classes=["quiet"]
+            )
             acts = board(Markup(""), elem_id="brands-acts")
             said = gr.HTML(Markup(""), elem_id="brands-said", apply_default_css=False)
         with gr.Column(elem_classes=["right"], min_width=0):
@@ -55,6 +62,7 @@ def build(page: Page) -> dict[str, Any]:
             verdict = gr.HTML(Markup(""), elem_id="brands-verdict", apply_default_css=False)
     return {
         "pick": pick, "name": name, "save": save, "version": version, "bring": bring, "acts": acts,
+        "samples": samples, "logo": logo,
         "said": said, "text": text, "verdict": verdict, "base": gr.State(""), "loaded": gr.State(first),
     }  # fmt: skip
 
@@ -74,6 +82,10 @@ def wire(page: Page) -> None:
     parts["save"].click(desk.save, inputs, everything, **QUIET)
     parts["acts"].select(desk.delete, inputs, everything, **AT_ONCE)
     parts["bring"].upload(desk.bring, {*inputs, parts["bring"]}, everything, **QUIET)
+    for kind in ("samples", "logo"):
+        parts[kind].upload(
+            getattr(desk, f"add_{kind}"), {*inputs, parts[kind]}, [parts["text"], parts["said"]], **QUIET
+        )
 
 
 class Brands:
@@ -155,6 +167,29 @@ class Brands:
 
         return self.told(act)
 
+    def add_samples(self, data: Mapping[Any, Any]) -> Updates:
+        def act() -> Updates:
+            files = [self.kept("samples", Path(file)) for file in data[self.parts["samples"]]]
+            return self.written(with_samples(str(data[self.parts["text"]] or ""), files), files)
+
+        return self.told(act)
+
+    def add_logo(self, data: Mapping[Any, Any]) -> Updates:
+        def act() -> Updates:
+            file = self.kept("logos", Path(data[self.parts["logo"]]))
+            return self.written(with_logo(str(data[self.parts["text"]] or ""), file), [file])
+
+        return self.told(act)
+
+    def kept(self, kind: Kind, file: Path) -> str:
+        """Name that brand files give the picture."""
+        self.by()
+        return self.studio.keep_kit_picture(kind, file.stem, file.read_bytes())
+
+    def written(self, text: str, files: Sequence[str]) -> Updates:
+        words = said(self.t("kit_added", names=", ".join(files)))
+        return {self.parts["text"]: text, self.parts["said"]: words}
+
     def by(self) -> str:
         """Who changes brands: everybody wears them, so that is for administrators."""
         person = speaker.get()
@@ -168,12 +203,15 @@ class Brands:
         return name, renamed(text, name) if name != data[self.parts["loaded"]] else text
 
     def missing(self, preset: Preset) -> list[str]:
-        """Styles and a model that the brand names and this studio lacks."""
+        """Styles, a model and pictures that the brand names and this studio lacks."""
         styles = {row.name for row in self.studio.models.loras()}
         lacking = [lora.name for lora in preset.loras or () if lora.name not in styles]
         if preset.model and preset.model not in {row.name for row in self.studio.models.list()}:
             lacking.append(preset.model)
-        return lacking
+        find = self.studio.kits.picture
+        logos = (preset.logo.light, preset.logo.dark) if preset.logo is not None else ()
+        lacking += [name for name in dict.fromkeys(logos) if find("logos", name) is None]
+        return lacking + [name for name in preset.samples if find("samples", name) is None]
 
     def shown(self, name: str) -> Updates:
         parts, kits = self.parts, self.studio.kits
@@ -239,33 +277,6 @@ def mistake(error: StudioError) -> Markup:
         element("p", error.message, class_="bad"),
         element("p", error.hint, class_="caption") if error.hint else None,
         role="status", data_valid="no",
-    )  # fmt: skip
-
-
-def meaning(t: Text, preset: Preset, missing: Sequence[str]) -> Markup:
-    """What the brand does, as its users will see it."""
-    swatches = [
-        element("li", element("i", style=f"background:{colour}", class_="swatch"), f"{role} {colour}")
-        for role, colour in preset.palette.items()
-    ]
-    settings = [
-        f"{t(f'field_{name}')} {value}" for name in PLAIN if (value := getattr(preset, name)) is not None
-    ]
-    settings += [f"{lora.name} {lora.weight:g}" for lora in preset.loras or ()]
-    frame = preset.prompt.replace("{prompt}", "…") if preset.prompt != "{prompt}" else ""
-    locked = ", ".join(t(f"field_{name}") for name in preset.locked)
-    lines = (
-        t("preset_frame", frame=frame) if frame else "",
-        " · ".join(settings),
-        t("preset_locks", fields=locked) if locked else "",
-    )
-    return element(
-        "div",
-        element("p", element("b", titled(preset, t.language))),
-        *[element("p", line) for line in lines if line],
-        element("ul", *swatches, class_="brand-palette") if swatches else None,
-        element("p", t("brands_missing", names=", ".join(missing)), class_="bad") if missing else None,
-        class_="note", role="status", data_valid="yes",
     )  # fmt: skip
 
 

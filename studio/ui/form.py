@@ -26,6 +26,7 @@ from studio.studio import Studio
 from studio.ui.html import Markup, element
 from studio.ui.parts import stack, stacked, unstacked
 from studio.ui.run import AT_ONCE
+from studio.ui.sizes import with_channels
 from studio.ui.text import Text
 
 COUNTS = (1, 2, 4, 8)
@@ -361,14 +362,15 @@ def model_choice(page: Page, prefix: str, size: Any) -> Any:
         elem_id=f"{prefix}-model",
     )
 
-    def reshape(name: str) -> Any:
+    def reshape(name: str, chosen: str) -> Any:
         try:
-            chips = sizes(studio.models.get(name))
+            preset = studio.presets.get(chosen) if chosen else None
+            chips = with_channels(sizes(studio.models.get(name)), preset)
         except StudioError:
             return gr.skip()
         return gr.update(choices=chips, value=chips[0][1])
 
-    choice.input(reshape, choice, size, **AT_ONCE)
+    choice.input(reshape, [choice, page.preset], size, **AT_ONCE)
     return choice
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +22,7 @@ from studio.ui.html import Markup, element
 from studio.ui.parts import ASSETS, script
 from studio.ui.presets import first_preset, presets, titled
 from studio.ui.run import AT_ONCE, QUIET, Updates
+from studio.ui.sizes import first_size, shown, with_channels
 from studio.ui.speaking import wire_speaker
 from studio.ui.text import LANGUAGES, Text
 from studio.ui.theme import theme
@@ -161,9 +162,9 @@ def welcome(page: Page, kept: Mapping[str, Any]) -> Updates:
     chosen = kept.get("preset", first_preset(page.studio))
     chosen = chosen if chosen in known else first_preset(page.studio)
     updates: Updates = {page.preset: chosen, **apply(page, chosen)}
-    locked = page.studio.presets.get(chosen).locked if chosen else ()
+    preset = page.studio.presets.get(chosen) if chosen else None
     form = page.parts["create"]["form"]
-    for field, value in restored(page.studio, kept.get("form") or {}, locked).items():
+    for field, value in restored(page.studio, kept.get("form") or {}, preset).items():
         if field not in form.fields:  # kept by an earlier version of the page
             continue
         update = updates.get(form.fields[field])
@@ -171,11 +172,12 @@ def welcome(page: Page, kept: Mapping[str, Any]) -> Updates:
     return updates
 
 
-def restored(studio: Studio, kept: Mapping[str, Any], locked: Sequence[str]) -> dict[str, Any]:
+def restored(studio: Studio, kept: Mapping[str, Any], preset: Preset | None) -> dict[str, Any]:
     """Fields of an earlier visit that can still be set: neither locked since, nor gone."""
+    locked = preset.locked if preset is not None else ()
     held = {*locked, "model", *(["size"] if {"width", "height"} & set(locked) else [])}
     choices: Mapping[str, Container[Any]] = {
-        "size": {value for _, value in sizes(default_model(studio))},
+        "size": {value for _, value in with_channels(sizes(default_model(studio)), preset)},
         "scheduler": SCHEDULERS,
         "count": COUNTS,
     }
@@ -198,6 +200,7 @@ def apply(page: Page, chosen: str, job: str = "") -> Updates:
         asked = asked_by(studio.resolve(GenerationRequest(prompt="a", preset=chosen or None)))
     except StudioError as error:
         return {parts["note"]: stage.problem(t, error.as_dict())}
+    asked["size"] = first_size(preset) or asked["size"]
     title = titled(preset, t.language) if preset else ""
     locked = preset.locked if preset else ()
     updates: Updates = {}
@@ -205,6 +208,9 @@ def apply(page: Page, chosen: str, job: str = "") -> Updates:
         # The tab that compares styles is where one takes them off, so there they stay open.
         held = set(locked) - {"loras"} if form is page.parts["loras"]["form"] else locked
         updates |= form.fill(asked, held, title)
+        if "size" in form.fields:
+            chips = with_channels(sizes(studio.models.get(asked["model"])), preset)
+            updates[form.fields["size"]]["choices"] = shown(chips, asked["size"])
     updates[parts["note"]] = note(t, preset, title, asked)
     if not job:
         updates[parts["view"]] = stage.empty(t, t("empty_title"), t("empty_text"), examples(studio, chosen))
@@ -223,8 +229,8 @@ def note(t: Text, preset: Preset | None, title: str, asked: Mapping[str, Any]) -
         *[f"{lora['name']} {lora['weight']:g}" for lora in asked["loras"]],
     ]
     swatches = [
-        element("i", style=f"background:{colour}", title=f"{role} {colour}", class_="swatch")
-        for role, colour in preset.palette.items()
+        element("i", style=f"background:{colour}", title=f"{name} {colour}", class_="swatch")
+        for name, colour in preset.palette.items()
     ]
     frame = preset.prompt.replace("{prompt}", "…") if preset.prompt != "{prompt}" else ""
     locked = ", ".join(t(f"field_{name}") for name in preset.locked)

@@ -160,7 +160,8 @@ def copy_button(t: Text, settings: str) -> Markup:
 
 def download(t: Text, image: ImageRow) -> Markup:
     name = f"{image.seed}-{image.id[:8]}.{image.format}"
-    return element("a", t("download"), href=picture_url(image.id), download=name, class_="soft")
+    address = f"{picture_url(image.id)}?download=1"  # what it holds is for the brand and the studio to say
+    return element("a", t("download"), href=address, download=name, class_="soft")
 
 
 def strip(t: Text, images: Sequence[ImageRow], chosen: str = "") -> Markup:

@@ -17,6 +17,7 @@ SOURCES = "\n".join(
 )
 BUILT = (  # made from a prefix
     "tab_", "field_", "state_", "stack_", "schedulers_", "loras_", "models_", "train_", "check_", "shot_",
+    "role_", "policy_",
 )  # fmt: skip
 
 

@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping
 
+from studio.ui.words.branding import BRANDING
 from studio.ui.words.keeping import KEEPING
 from studio.ui.words.making import MAKING
 from studio.ui.words.running import RUNNING
 
-WORDS: Mapping[str, tuple[str, str]] = {**MAKING, **KEEPING, **RUNNING}
+WORDS: Mapping[str, tuple[str, str]] = {**MAKING, **KEEPING, **BRANDING, **RUNNING}
 
 __all__ = ["WORDS"]
