@@ -103,7 +103,7 @@ class Studio:
             settings, database, library, executor, self._stamp, self._inputs, self._receipt, self._judged
         )
         self.palettes = Palettes(library)
-        self.trainings = Trainings(settings.home, models, executor, self.sandbox.clean)
+        self.trainings = Trainings(settings.home, models, executor, self.sandbox.clean, self._origins)
         self.campaigns = Campaigns(
             settings.home, database, library, self.resolve, self._give, self.jobs.get, self.jobs.cancel,
             ahead=AHEAD * settings.rows, size_for=presets.size_for,
@@ -441,6 +441,10 @@ class Studio:
     def verify(self, data: bytes) -> Verification:
         """Who made a picture and whether it was changed since. Raises TooLarge, UnsupportedImage."""
         self.cleaned(data)  # judges the file
+        return self._origins(data)
+
+    def _origins(self, data: bytes) -> Verification:
+        """As `verify`, of a picture that was judged."""
         return self.provenance.verify(data, self._marked)
 
     def _marked(self, mark: str) -> list[str]:

@@ -20,7 +20,19 @@ from studio.models import Models
 from studio.people import may_see, speaker
 from studio.schema import Cancelled, Done, Event, Failed, Learned, Queued
 from studio.training import runs
-from studio.training.dataset import Clean, Dataset, keep_dataset, list_datasets, load_dataset
+from studio.training.captioner import captioners, captions_of, check_captioner
+from studio.training.dataset import (
+    Change,
+    Clean,
+    Dataset,
+    change_dataset,
+    keep_dataset,
+    list_datasets,
+    load_dataset,
+    picture_file,
+)
+from studio.training.frames import Pair, pairs
+from studio.training.origins import Verify
 from studio.training.plan import Places, Plan, begin, check_name, plan
 from studio.training.request import Training, TrainRequest
 from studio.training.runs import Run
@@ -60,9 +72,14 @@ class RunView:
 
 
 class Trainings:
-    def __init__(self, home: Path, models: Models, executor: Executor, clean: Clean) -> None:
+    """`clean` reads a picture of a stranger's, elsewhere; `verify` its marks and content credentials."""
+
+    def __init__(
+        self, home: Path, models: Models, executor: Executor, clean: Clean, verify: Verify | None = None
+    ) -> None:
         self._places, self._models, self._executor = Places(home), models, executor
-        self._clean = clean  # reads a picture of a stranger's, elsewhere
+        self._clean, self._verify = clean, verify
+        self._captioners = home / "models"
         self._wake = threading.Condition()
         self._alive: dict[str, Live] = {}
         self._progress: dict[str, Learned] = {}
@@ -94,8 +111,38 @@ class Trainings:
         row = self._models.get(model if model is not None else self._models.default())
         user = speaker.get().name
         return keep_dataset(
-            source, self._places.datasets, self._clean, name=name, size=row.size, user=user, **judging
-        )
+            source, self._places.datasets, self._clean, name=name, size=row.size, user=user,
+            verify=self._verify, **judging,
+        )  # fmt: skip
+
+    def change(self, id: str, change: Change) -> Dataset:
+        """A new version of a set: other captions, split, licence. Raises what `change_dataset` does."""
+        return change_dataset(self._places.datasets, self.dataset(id), change)
+
+    def captioners(self) -> Sequence[str]:
+        """Names of models at hand that write captions."""
+        return captioners(self._captioners)
+
+    def caption(self, id: str, captioner: str, everything: bool = False) -> Generator[int, None, Dataset]:
+        """A new version of a set whose pictures have captions by a model; yields how many it has written.
+
+        `everything`: those that have a caption too. Raises NotFound, EngineError.
+        """
+        dataset = self.dataset(id)
+        check_captioner(self._captioners, captioner)
+        rows = [entry for entry in dataset.used if everything or not entry.caption]
+        files = [picture_file(self._places.datasets, dataset, entry) for entry in rows]
+        written: dict[str, str] = {}
+        with closing(captions_of(self._captioners, captioner, files)) as captions:  # type: ignore[type-var]
+            for entry, caption in zip(rows, captions, strict=False):
+                written[entry.name] = caption
+                yield len(written)
+        return change_dataset(self._places.datasets, dataset, Change(written))
+
+    def frames(self, id: str, model: str | None = None, most: int = 12) -> Iterator[Pair]:
+        """Pictures of a set before and after crop and scaling, those first that lose most."""
+        row = self._models.get(model if model is not None else self._models.default())
+        return pairs(self._places.datasets, self.dataset(id), row.size, row.folder, most)
 
     def dataset(self, id: str) -> Dataset:
         """Raises NotFound (`dataset_not_found`), also for one of somebody else's."""
@@ -119,6 +166,8 @@ class Trainings:
     def plan(self, request: TrainRequest) -> Plan:
         """The request with nothing left open, and what it will take. Raises NotFound."""
         self.dataset(request.dataset)
+        if request.prior_set:
+            self.dataset(request.prior_set)
         return plan(request, self._models, self._places, self._models.default())
 
     def submit(self, request: TrainRequest) -> RunView:

@@ -69,6 +69,9 @@ OURS: tuple[tuple[Need, str, str], ...] = (
     # training
     ("generate", "POST", "/api/v1/datasets /api/v1/trainings /api/v1/trainings/forecast"),
     ("generate", "POST", "/api/v1/trainings/{id}/pause /api/v1/trainings/{id}/resume"),
+    ("generate", "POST", "/api/v1/datasets/{id}/captions"),
+    ("generate", "PATCH", "/api/v1/datasets/{id}"),
+    ("read", "GET", "/api/v1/captioners /api/v1/datasets/{id}/pictures/{file}"),
     ("read", "GET", "/api/v1/datasets/{id} /api/v1/trainings /api/v1/trainings/{id}"),
     ("read", "GET", "/api/v1/trainings/{id}/events /api/v1/trainings/{id}/board/{epoch}/{place}"),
     # AUTOMATIC1111's API

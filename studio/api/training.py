@@ -19,7 +19,7 @@ from studio.api.views import PREFIX, Fault, refusals
 from studio.errors import BadRequest, NotFound
 from studio.schema import parse_json
 from studio.studio import Studio
-from studio.training.dataset import summary
+from studio.training.dataset import Change, summary
 from studio.training.forecast import Forecast
 from studio.training.request import Training, TrainRequest
 from studio.trainings import RunView
@@ -85,6 +85,21 @@ class TrainingDetail(TrainingView):
 
 class Back(BaseModel):
     epoch: int | None = Field(None, ge=1, le=100, description="Go on from the end of this epoch.")
+
+
+class Changed(BaseModel):
+    """`captions`: by the picture's name. What is left out stays as it was."""
+
+    captions: dict[str, str] = Field(default_factory=dict, max_length=1000)
+    hold_out: float | None = Field(None, ge=0, le=0.5)
+    licence: str | None = Field(None, max_length=200)
+
+
+class Captioned(BaseModel):
+    """`everything`: pictures that have a caption get a new one too."""
+
+    captioner: str = Field(max_length=200)
+    everything: bool = False
 
 
 async def asked(request: Request) -> TrainRequest:
@@ -163,26 +178,68 @@ def add_sets(app: FastAPI, studio: Studio) -> None:
         responses=refusals(404, 415, 422),
         summary="Pictures with captions as a ZIP: judged, split and kept; says what was left out",
     )  # fmt: skip
-    async def keep(
+    async def keep_set(
         request: Request,
         name: Annotated[str, Query(max_length=100)] = "pictures",
         licence: Annotated[str, Query(max_length=200)] = "",
+        hold_out: Annotated[float, Query(ge=0, le=0.5, description="Share kept back to judge.")] = 0.1,
+        keep: Annotated[
+            list[str] | None, Query(max_length=500, description="Names to use whatever was found.")
+        ] = None,
         model: Annotated[str | None, Query(max_length=200)] = None,
     ) -> dict[str, Any]:
         async with sent_file(request) as part:
-            return await run_in_threadpool(keep_zip, studio, part.file, name, licence, model)
+            judging = {"licence": licence, "hold_out": hold_out, "kept_anyway": keep or ()}
+            return await run_in_threadpool(keep_zip, studio, part.file, name, model, judging)
 
     @app.get(f"{PREFIX}/datasets/{{id}}", tags=["training"], responses=refusals(404), summary="A set")
     def show_set(id: str) -> dict[str, Any]:
         return summary(studio.trainings.dataset(id))
 
+    @app.get(
+        f"{PREFIX}/datasets/{{id}}/pictures/{{file}}", tags=["training"], response_class=Response,
+        responses=refusals(404) | {200: {"content": {"image/png": {}, "image/jpeg": {}}}},
+        summary="A picture of a set, as it is kept",
+    )  # fmt: skip
+    def show_picture(id: str, file: str) -> Response:
+        data = studio.trainings.picture(id, file)
+        mime = "image/png" if file.endswith(".png") else "image/jpeg"
+        return Response(data, media_type=mime, headers={"content-security-policy": "sandbox"})
 
-def keep_zip(studio: Studio, data: IO[bytes], name: str, licence: str, model: str | None) -> dict[str, Any]:
+    @app.patch(
+        f"{PREFIX}/datasets/{{id}}", status_code=201, tags=["training"], responses=refusals(404, 422),
+        summary="A new version of a set: other captions, split or licence",
+    )  # fmt: skip
+    def change_set(id: str, change: Changed) -> dict[str, Any]:
+        wanted = Change(change.captions, change.hold_out, change.licence)
+        return summary(studio.trainings.change(id, wanted))
+
+    @app.get(f"{PREFIX}/captioners", tags=["training"], summary="Models at hand that write captions")
+    def list_captioners() -> list[str]:
+        return list(studio.trainings.captioners())
+
+    @app.post(
+        f"{PREFIX}/datasets/{{id}}/captions", status_code=201, tags=["training"],
+        responses=refusals(404, 422, 500),
+        summary="A new version of a set with captions by a model: a second or two for each picture",
+    )  # fmt: skip
+    def write_captions(id: str, asked: Captioned) -> dict[str, Any]:
+        writing = studio.trainings.caption(id, asked.captioner, asked.everything)
+        while True:
+            try:
+                next(writing)
+            except StopIteration as done:
+                return summary(done.value)
+
+
+def keep_zip(
+    studio: Studio, data: IO[bytes], name: str, model: str | None, judging: dict[str, Any]
+) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "pictures.zip"
         with file.open("wb") as copy:
             shutil.copyfileobj(data, copy)
-        return summary(studio.trainings.keep(file, name, model, licence=licence))
+        return summary(studio.trainings.keep(file, name, model, **judging))
 
 
 def forecast_view(found: Forecast) -> ForecastView:

@@ -6,6 +6,7 @@ import json
 import sys
 import time
 from contextlib import closing, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -63,6 +64,17 @@ def train(
     precision: Annotated[str, typer.Option(help="fp32, bf16 or fp16.")] = "fp32",
     checkpointing: Annotated[bool, typer.Option("--checkpointing", help="Less memory, more time.")] = False,
     seed: Annotated[int, typer.Option()] = 42,
+    captioner: Annotated[
+        str | None, typer.Option(help="BLIP model in STUDIO_HOME/models that writes missing captions.")
+    ] = None,
+    prior: Annotated[
+        str, typer.Option(help="Prior preservation: what a thing of this kind is called, 'a mug'.")
+    ] = "",
+    prior_weight: Annotated[float, typer.Option(help="Of its loss.")] = 1.0,
+    prior_pictures: Annotated[int, typer.Option(help="How many the model makes for it.")] = 100,
+    prior_from: Annotated[
+        Path | None, typer.Option(help="Folder or ZIP of pictures of the kind, instead of made ones.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Train a LoRA. With --json one line for each step, epoch and, at the end, the result.
@@ -95,17 +107,29 @@ def train(
         "board": list(board or ()), "rank": rank, "alpha": alpha, "rate": rate, "batch": batch,
         "repeats": repeats, "size": size, "convolutions": convolutions, "text_encoder": text_encoder,
         "flip": flip, "precision": precision, "checkpointing": checkpointing, "seed": seed,
+        "prior": prior, "prior_weight": prior_weight, "prior_pictures": prior_pictures,
     }  # fmt: skip
-    begin_new(data, asked, {"licence": licence, "hold_out": hold_out, "kept_anyway": keep or ()}, check, say)
+    judging = {"licence": licence, "hold_out": hold_out, "kept_anyway": keep or ()}
+    begin_new(Given(data, prior_from, captioner), asked, judging, check, say)
 
 
-def begin_new(data: Path, asked: dict[str, Any], judging: dict[str, Any], check: bool, say: Speaker) -> None:
+@dataclass(frozen=True)
+class Given:
+    """`data`: the pictures; `prior`: those of the kind, None = made. `captioner`: who writes captions."""
+
+    data: Path
+    prior: Path | None
+    captioner: str | None
+
+
+def begin_new(
+    pictures: Given, asked: dict[str, Any], judging: dict[str, Any], check: bool, say: Speaker
+) -> None:
     """Reads the pictures, tells what was found and what it will take; then trains, unless only asked."""
     from studio.models import Models
-    from studio.sandbox import Sandbox
     from studio.schema import parse
     from studio.settings import read_settings
-    from studio.training.dataset import keep_dataset, summary
+    from studio.training.dataset import summary
     from studio.training.plan import Places, begin, check_name, plan
     from studio.training.request import TrainRequest
 
@@ -116,15 +140,46 @@ def begin_new(data: Path, asked: dict[str, Any], judging: dict[str, Any], check:
     places = Places(settings.home)
     if not check:
         check_name(models, asked["name"])
-    with closing(Sandbox()) as sandbox:
-        size = asked["size"] or row.size
-        dataset = keep_dataset(data, places.datasets, sandbox.clean, name=asked["name"], size=size, **judging)
-    request = parse(TrainRequest, given(asked) | {"dataset": dataset.id})
+    judging = judging | {"name": asked["name"], "size": asked["size"] or row.size}
+    dataset, classes = keep_sets(pictures, settings, judging, say)
+    request = parse(TrainRequest, given(asked) | {"dataset": dataset.id, "prior_set": classes})
     made = plan(request, models, places, row.name)
     say.dataset(dataset, summary(dataset))
     say.forecast(made.forecast)
     if not check:
         follow(begin(made, places, {"state": "running"}), models, settings, say)
+
+
+def keep_sets(
+    pictures: Given, settings: Settings, judging: dict[str, Any], say: Speaker
+) -> tuple[Dataset, str]:
+    """The set, captioned where that was asked for, and the id of the one of the kind, '' without."""
+    from studio.safety.provenance import Provenance
+    from studio.sandbox import Sandbox
+    from studio.training.captioner import captions_of
+    from studio.training.dataset import Change, change_dataset, keep_dataset, picture_file
+    from studio.training.plan import Places
+
+    home = Places(settings.home).datasets
+    provenance = Provenance(settings.home / "keys", settings.organisation)
+    with closing(Sandbox()) as sandbox:
+        dataset = keep_dataset(
+            pictures.data, home, sandbox.clean, **judging,
+            verify=lambda file: provenance.verify(file, lambda mark: []),
+        )  # fmt: skip
+        classes = ""
+        if pictures.prior is not None:
+            classes = keep_dataset(pictures.prior, home, sandbox.clean, **judging | {"hold_out": 0.0}).id
+    if pictures.captioner is not None:
+        rows = [entry for entry in dataset.used if not entry.caption]
+        files = [picture_file(home, dataset, entry) for entry in rows]
+        written = captions_of(settings.home / "models", pictures.captioner, files)
+        captions = {}
+        for entry, caption in zip(rows, written, strict=True):
+            captions[entry.name] = caption
+            say.line("caption", picture=entry.name, caption=caption)
+        dataset = change_dataset(home, dataset, Change(captions))
+    return dataset, classes
 
 
 def follow(run: Run, models: Models, settings: Settings, say: Speaker) -> None:
@@ -190,6 +245,9 @@ class Speaker:
             self.line("dataset", **found)
             return
         typer.echo(f"{len(dataset.training)} pictures to train on, {len(dataset.held_out)} held out.")
+        for row in found["rows"]:
+            if row["detail"]:
+                typer.echo(f"{row['name']}: {', '.join(row['findings'])}: {row['detail']}")
         for row in found["left_out"][:MOST_SHOWN]:
             like = f" (like {row['like']})" if row["like"] else ""
             typer.echo(f"left out: {row['name']}: {', '.join(row['findings'])}{like}")

@@ -13,9 +13,10 @@ from PIL import Image
 from torch import Tensor
 
 from studio.training.cache import Cache, to_tensor
+from studio.training.forecast import DRAWN
 from studio.training.networks import Networks, predict
 
-STEPS = 16
+STEPS = DRAWN
 LIKENESS = 16  # pictures of the set that its look is taken from
 
 

@@ -34,10 +34,14 @@ class Lesson:
 
 @dataclass
 class Cache:
-    """`texts`: caption -> Text, with '' for the empty side; empty while the text encoders train."""
+    """`texts`: caption -> Text, with '' for the empty side; empty while the text encoders train.
+
+    `classes`: pictures of the kind of thing that is trained on, for prior preservation; see prior.py.
+    """
 
     lessons: list[Lesson] = field(default_factory=list)
     held_out: list[Lesson] = field(default_factory=list)
+    classes: list[Lesson] = field(default_factory=list)
     texts: dict[str, Text] = field(default_factory=dict)
 
     def text(self, networks: Networks, caption: str) -> Text:
@@ -48,14 +52,15 @@ def fill(
     cache: Cache, networks: Networks, training: Training, dataset: Dataset, home: Path, board: Sequence[str]
 ) -> Iterator[int]:
     """Yields after each picture, so that who shares the device gets a turn. Pictures done so far."""
-    known = buckets(training.size, networks.unit)
     for number, entry in enumerate(dataset.used):
         picture = Image.open(picture_file(home, dataset, entry)).convert("RGB")
-        lesson = _lesson(networks, training, entry, picture, nearest(picture.width, picture.height, known))
+        caption = with_trigger(entry.caption, training.trigger)
+        lesson = lesson_of(networks, training, entry, picture, caption)
         (cache.held_out if entry.held_out else cache.lessons).append(lesson)
         yield number + 1
     if not training.text_encoder:
-        captions = ["", *board, *(one.caption for one in (*cache.lessons, *cache.held_out))]
+        known = (*cache.classes, *cache.lessons, *cache.held_out)
+        captions = ["", *board, training.prior, *(one.caption for one in known)]
         with torch.no_grad():
             cache.texts.update({caption: encode(networks, caption) for caption in dict.fromkeys(captions)})
 
@@ -73,9 +78,11 @@ def to_tensor(picture: Image.Image) -> Tensor:
 
 
 @torch.no_grad()
-def _lesson(
-    networks: Networks, training: Training, entry: Entry, picture: Image.Image, bucket: Size
+def lesson_of(
+    networks: Networks, training: Training, entry: Entry, picture: Image.Image, caption: str
 ) -> Lesson:
+    """`caption`: as it is learned, trigger and all."""
+    bucket = nearest(picture.width, picture.height, buckets(training.size, networks.unit))
     small = to_tensor(fitted(picture, bucket)).to(networks.device)
     views = [small, small.flip(-1)] if training.flip else [small]
     moments = []
@@ -90,7 +97,7 @@ def _lesson(
     ]  # fmt: skip
     return Lesson(
         entry=entry,
-        caption=with_trigger(entry.caption, training.trigger),
+        caption=caption,
         bucket=bucket,
         shape=torch.tensor(shape, dtype=torch.float32, device=networks.device),
         moments=tuple(moments),

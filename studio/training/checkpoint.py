@@ -20,7 +20,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from studio.errors import BadRequest
-from studio.training.request import Training
+from studio.training.request import PRIOR, Training
 
 WEIGHTS, MOMENTS, STATE = "weights.safetensors", "optimizer.safetensors", "state.json"
 VERSION = 1
@@ -143,7 +143,7 @@ def drop(folder: Path, keep: Sequence[int]) -> None:
 
 def origin_of(training: Training, model: str) -> dict[str, str]:
     """`model`: hash of its weights. What may differ between a run and its going on is left out."""
-    asked = training.model_dump_json(exclude={"title"})
+    asked = training.model_dump_json(exclude={"title"} | (set() if training.prior else PRIOR))
     return {"request": hashlib.sha256(asked.encode()).hexdigest(), "model": model}
 
 

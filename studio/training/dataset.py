@@ -7,8 +7,8 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from io import BytesIO
 from pathlib import Path
 
@@ -17,13 +17,16 @@ from PIL import Image
 
 from studio import uploads
 from studio.errors import BadRequest, NotFound, NotReady, StudioError
+from studio.schema import MAX_PROMPT
 from studio.training.archive import PICTURES, WORDS, Member, is_litter, members
 from studio.training.captions import Captions, read_captions, repeats_of
 from studio.training.looks import BLURRED, Fingerprint, Pixels, blur_effect, fingerprint
+from studio.training.origins import Verify, origins
 
 LEAST, MOST = 5, 500  # pictures of a set
 MOST_BYTES = 20 * 2**20  # of one picture
 MOST_PIXELS = 40_000_000
+ORIGINS = ("marked", "signed", "claimed")  # somebody says that the picture is theirs: told, not left out
 LEFT_OUT = ("corrupt", "too_large", "too_small", "exact_duplicate", "near_duplicate", "blurred")
 Clean = Callable[[bytes, int, int], uploads.Upload]  # as uploads.clean
 JUDGED = 512  # px of the longer side at which sharpness is looked at, or the training size if that is less
@@ -55,7 +58,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Dataset:
-    """`id`: hash of pixels, captions and split, so the same set is the same version.
+    """`id`: hash of pixels, captions, split and licence, so the same set is the same version.
 
     `source`: last part of where it came from. `licence`: what its owner says may be done with it.
     `problems`: caption files and rows that could not be used. `ignored`: files that are no pictures.
@@ -96,33 +99,86 @@ def keep_dataset(
     licence: str = "",
     user: str = "local",
     kept_anyway: Sequence[str] = (),
+    verify: Verify | None = None,
 ) -> Dataset:
     """Reads, judges and keeps a folder or ZIP under `home`/<id>; what lay there under this id stays.
 
     `size`: the model's native side in px: pictures of less than half of it are too small. `hold_out`: share
     of pictures kept back. `clean`: uploads.clean, or what does the same in a process that may little.
-    `kept_anyway`: names of pictures to use whatever was found, save corrupt ones.
+    `kept_anyway`: names of pictures to use whatever was found, save corrupt ones. `verify`: reads marks and
+    content credentials.
     Raises what `members` does, BadRequest (`too_few_pictures`, `too_many_pictures`).
     """
     rough = home / f".{os.getpid()}-{time.monotonic_ns()}.tmp"
     (rough / "pictures").mkdir(parents=True)
     try:
-        entries, captions, ignored = _read(source, rough / "pictures", clean, size, set(kept_anyway))
+        judge = Judge(rough / "pictures", clean, size, frozenset(kept_anyway), verify)
+        entries, captions, ignored = _read(source, judge)
         entries = split(entries, hold_out)
         _check_count(entries, ignored)
         found = Dataset(
-            id=_version(entries, user), name=name, source=source.name, licence=licence, user=user,
+            id=_version(entries, user, licence), name=name, source=source.name, licence=licence, user=user,
             created=time.time(), entries=tuple(entries), ignored=ignored,
             problems=tuple(sorted(captions.problems.items())),
         )  # fmt: skip
-        text = json.dumps(asdict(found), ensure_ascii=False, indent=1)
-        (rough / "dataset.json").write_text(text, encoding="utf-8")
-        target = home / found.id
-        if not target.exists():
-            rough.rename(target)
-        return load_dataset(home, found.id)
+        return _publish(found, rough, home)
     finally:
         shutil.rmtree(rough, ignore_errors=True)
+
+
+def _publish(found: Dataset, rough: Path, home: Path) -> Dataset:
+    """Puts a set that is whole in `rough` under its id; what lay there under this id stays."""
+    text = json.dumps(asdict(found), ensure_ascii=False, indent=1)
+    (rough / "dataset.json").write_text(text, encoding="utf-8")
+    target = home / found.id
+    if not target.exists():
+        rough.rename(target)
+    return load_dataset(home, found.id)
+
+
+@dataclass(frozen=True)
+class Change:
+    """What a new version of a set has else. `captions`: by the picture's name. None = as it was."""
+
+    captions: Mapping[str, str] = field(default_factory=dict)
+    hold_out: float | None = None
+    licence: str | None = None
+
+
+def change_dataset(home: Path, dataset: Dataset, change: Change) -> Dataset:
+    """A new version of the set; the old one, and what was trained on it, stays.
+
+    Raises NotFound (`image_not_found`) for a name the set lacks, BadRequest for a caption that is too long.
+    """
+    known = {entry.name for entry in dataset.entries if entry.file}
+    for name, caption in change.captions.items():
+        if name not in known:
+            raise NotFound(f"The set has no picture {name[:80]!r}.", field="captions", code="image_not_found")
+        if len(caption) > MAX_PROMPT:
+            said = f"The caption of {name[:80]} has {len(caption)} characters; {MAX_PROMPT} fit."
+            raise BadRequest(said, field="captions", code="caption_too_long")
+    entries = [_recaptioned(entry, change.captions.get(entry.name)) for entry in dataset.entries]
+    if change.hold_out is not None:
+        entries = split(entries, change.hold_out)
+    licence = dataset.licence if change.licence is None else change.licence
+    found = replace(
+        dataset, id=_version(entries, dataset.user, licence), entries=tuple(entries), licence=licence,
+        created=time.time(),
+    )  # fmt: skip
+    rough = home / f".{os.getpid()}-{time.monotonic_ns()}.tmp"
+    try:
+        shutil.copytree(home / dataset.id / "pictures", rough / "pictures", copy_function=os.link)
+        return _publish(found, rough, home)
+    finally:
+        shutil.rmtree(rough, ignore_errors=True)
+
+
+def _recaptioned(entry: Entry, caption: str | None) -> Entry:
+    if caption is None:
+        return entry
+    text = " ".join(caption.split())
+    findings = tuple(one for one in entry.findings if one != "no_caption")
+    return replace(entry, caption=text, findings=findings if text else (*findings, "no_caption"))
 
 
 def load_dataset(home: Path, id: str) -> Dataset:
@@ -160,9 +216,18 @@ def split(entries: Sequence[Entry], hold_out: float) -> list[Entry]:
     return [replace(entry, held_out=entry.used and entry.file in kept_back) for entry in entries]
 
 
-def _read(
-    source: Path, pictures: Path, clean: Clean, size: int, anyway: set[str]
-) -> tuple[list[Entry], Captions, int]:
+@dataclass(frozen=True)
+class Judge:
+    """How a picture is looked at and where it is kept. `anyway`: names to use whatever is found."""
+
+    pictures: Path
+    clean: Clean
+    size: int
+    anyway: frozenset[str]
+    verify: Verify | None
+
+
+def _read(source: Path, judge: Judge) -> tuple[list[Entry], Captions, int]:
     entries: list[Entry] = []
     texts: list[Member] = []
     seen: list[tuple[str, Fingerprint]] = []
@@ -175,24 +240,17 @@ def _read(
         else:
             if len(entries) == 2 * MOST:
                 raise _too_many(f"more than {2 * MOST}")
-            entries.append(_judge(member, pictures, clean, size, seen, member.name in anyway))
+            entries.append(_judge(member, judge, seen))
     captions = read_captions(texts, [entry.name for entry in entries])
     return [_captioned(entry, captions) for entry in entries], captions, ignored
 
 
-def _judge(
-    member: Member,
-    pictures: Path,
-    clean: Clean,
-    size: int,
-    seen: list[tuple[str, Fingerprint]],
-    anyway: bool,
-) -> Entry:
+def _judge(member: Member, judge: Judge, seen: list[tuple[str, Fingerprint]]) -> Entry:
     """Keeps the picture upright and without its notes, whatever is found; corrupt ones are only named."""
     if member.data is None:
         return Entry(member.name, findings=("too_large",), detail=f"over {MOST_BYTES / 2**20:.0f} MB")
     try:
-        upload = clean(member.data, MOST_BYTES, MOST_PIXELS)
+        upload = judge.clean(member.data, MOST_BYTES, MOST_PIXELS)
         data = uploads.flat(upload.data)
     except NotReady:  # says nothing of the picture
         raise
@@ -202,20 +260,25 @@ def _judge(
     look = fingerprint(pixels)
     like = next((name for name, other in seen if other.exact == look.exact), "")
     near = "" if like else next((name for name, other in seen if other.is_near(look)), "")
+    anyway = member.name in judge.anyway
     found = {
         "exact_duplicate": bool(like),
         "near_duplicate": bool(near),
-        "too_small": min(pixels.shape[:2]) < size / 2,
-        "blurred": _blurred(pixels, size),
+        "too_small": min(pixels.shape[:2]) < judge.size / 2,
+        "blurred": _blurred(pixels, judge.size),
         "turned": upload.turned,
     }
     findings = [name for name, true in found.items() if true and not (anyway and name in LEFT_OUT)]
+    theirs = dict(origins(member.data, judge.verify))
     if not like:
         seen.append((member.name, look))
     file = f"{look.exact[:32]}.{'png' if upload.format == 'png' else 'jpg'}"
-    (pictures / file).write_bytes(data)
+    (judge.pictures / file).write_bytes(data)
     height, width, _ = pixels.shape
-    return Entry(member.name, file, width, height, findings=tuple(findings), like=like or near)
+    return Entry(
+        member.name, file, width, height, findings=(*findings, *theirs), like=like or near,
+        detail=" · ".join(filter(None, theirs.values())),
+    )  # fmt: skip
 
 
 def _blurred(pixels: Pixels, size: int) -> bool:
@@ -262,11 +325,11 @@ def _too_many(count: str) -> BadRequest:
     )
 
 
-def _version(entries: Sequence[Entry], user: str) -> str:
+def _version(entries: Sequence[Entry], user: str, licence: str) -> str:
     """Of its owner's: the same pictures of two people are two sets, so neither sees the other's."""
     used = [entry for entry in entries if entry.used]
     rows = [(entry.file, entry.caption, entry.repeats, entry.held_out) for entry in used]
-    return _hash(json.dumps([user, sorted(rows)], ensure_ascii=False))[:32]
+    return _hash(json.dumps([user, licence, sorted(rows)], ensure_ascii=False))[:32]
 
 
 def _hash(text: str) -> str:
@@ -286,6 +349,7 @@ def summary(dataset: Dataset) -> dict[str, object]:
         "problems": [{"name": name, "problem": what} for name, what in dataset.problems],
         "ignored": dataset.ignored,
         "licence": dataset.licence,
+        "rows": [_row(entry) | _shape(entry) for entry in dataset.used],
     }
 
 
@@ -298,3 +362,8 @@ def _row(entry: Entry) -> dict[str, object]:
     return {
         "name": entry.name, "findings": list(entry.findings), "like": entry.like, "detail": entry.detail
     }  # fmt: skip
+
+
+def _shape(entry: Entry) -> dict[str, object]:
+    names = ("file", "width", "height", "caption", "repeats", "held_out")
+    return {name: getattr(entry, name) for name in names}

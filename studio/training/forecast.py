@@ -20,6 +20,7 @@ STATE = 16  # bytes of a trainable weight: itself, its gradient and AdamW's two 
 # wider networks take in proportion. Gradient checkpointing keeps about a quarter.
 ACTIVATIONS = 60_000
 WIDEST_MEASURED = 256
+DRAWN = 16  # steps of a picture of the class, each with and without its words
 
 
 @dataclass(frozen=True)
@@ -49,19 +50,26 @@ def forecast(training: Training, folder: Path, dataset: Dataset, runs: Path) -> 
             trainable += _trainable(text, TEXT, training.rank)
             total += sum(math.prod(shape) for shape in text.values())
     steps = steps_of(training, dataset)
-    rows = training.batch * (training.size / _factor(folder)) ** 2
+    learned = training.batch * (2 if training.prior else 1)  # rows of a step, those of the class too
+    rows = learned * (training.size / _factor(folder)) ** 2
     wide = max((shape[0] for shape in unet.values()), default=WIDEST_MEASURED) / WIDEST_MEASURED
     active = rows * ACTIVATIONS * min(wide, 16) / (4 if training.checkpointing else 1)
     memory = total * WIDTHS[training.precision] + trainable * STATE + active
-    per_step = _timed(runs, training)
+    per_row = _timed(runs, training)
     return Forecast(
         trainable=trainable,
         weights=total,
         steps=steps,
         memory=round(memory),
         disk=trainable * 12 * training.epochs + trainable * 2,
-        seconds=None if per_step is None else per_step * steps,
+        seconds=None if per_row is None else per_row * (learned * steps + _drawn(training)),
     )
+
+
+def _drawn(training: Training) -> float:
+    """What making the pictures of the class takes, in rows of a step: a row without learning is a third."""
+    made = training.prior_pictures if training.prior and not training.prior_set else 0
+    return made * 2 * DRAWN / 3
 
 
 def steps_of(training: Training, dataset: Dataset) -> int:
@@ -93,6 +101,12 @@ def _shapes(folder: Path) -> Iterator[tuple[str, tuple[int, ...]]]:
             return
 
 
+def unit_of(folder: Path) -> int:
+    """Px that a picture's sides must be multiples of, for the model in `folder`."""
+    blocks = _json(folder / "unet" / "config.json").get("block_out_channels", (0, 0, 0, 0))
+    return _factor(folder) * int(2 ** (len(blocks) - 1))
+
+
 def _factor(folder: Path) -> int:
     """Picture px per latent px."""
     blocks = _json(folder / "vae" / "config.json").get("block_out_channels", (0, 0, 0, 0))
@@ -100,11 +114,11 @@ def _factor(folder: Path) -> int:
 
 
 def _timed(runs: Path, training: Training) -> float | None:
-    """Seconds of a step in the newest run of this model with rows of this size."""
+    """Seconds of a row of a step in the newest run of this model with rows of this size."""
     files = sorted(runs.glob("*/speed.json"), key=lambda file: file.stat().st_mtime, reverse=True)
     for told in map(_json, files):
         if (told.get("model"), told.get("size")) == (training.model, training.size):
-            return float(told["seconds_a_row"]) * training.batch
+            return float(told["seconds_a_row"])
     return None
 
 

@@ -24,6 +24,7 @@ from studio.schema import Epoch, Event, Learned, Preview
 from studio.training import board, checkpoint
 from studio.training.cache import Cache, Lesson
 from studio.training.networks import Networks, Text, predict
+from studio.training.prior import chosen
 from studio.training.request import Training
 from studio.training.runs import Run
 
@@ -99,7 +100,7 @@ def learn(
                 progressed.step += 1
                 progressed.losses.append(loss.item())
                 run.log(progressed.step, loss.item())
-                clock.step(time.monotonic() - begun, len(lessons))
+                clock.step(time.monotonic() - begun, len(lessons) * (2 if course.cache.classes else 1))
                 if progressed.step % steps_an_epoch and progressed.step - saved >= OFTEN:
                     save()
                     saved = progressed.step
@@ -144,9 +145,21 @@ def rate_at(step: int, of: int, peak: float) -> float:
 
 def loss_of(course: Course, places: Sequence[int], step: int) -> Tensor:
     """Of one step. Noise, levels, mirrored and unnamed rows are drawn on the CPU: the same on any device."""
-    training, networks, cache = course.training, course.networks, course.cache
-    generator = torch.Generator().manual_seed(_seed(training.seed, "noise", step))
+    training, cache = course.training, course.cache
     lessons = [cache.lessons[place] for place in places]
+    generator = torch.Generator().manual_seed(_seed(training.seed, "noise", step))
+    loss = drawn_loss(course, lessons, generator, training.plain)
+    if not cache.classes:
+        return loss
+    chance = random.Random(_seed(training.seed, "class", step))
+    classes = chosen(cache.classes, len(lessons), chance)
+    generator.manual_seed(_seed(training.seed, "class noise", step))
+    return loss + training.prior_weight * drawn_loss(course, classes, generator, plain=0.0)
+
+
+def drawn_loss(course: Course, lessons: Sequence[Lesson], generator: torch.Generator, plain: float) -> Tensor:
+    """Of these lessons with noise from `generator`. `plain`: share of captions left out."""
+    training, networks, cache = course.training, course.networks, course.cache
     count = len(lessons)
     levels = len(networks.schedule.alphas_cumprod)
     # One level from each of `count` equal shares: a batch always spans the whole range.
@@ -161,7 +174,7 @@ def loss_of(course: Course, places: Sequence[int], step: int) -> Tensor:
     blur, noise = (torch.randn(mean.shape, generator=generator).to(networks.device) for _ in range(2))
     shift = torch.randn((count, mean.shape[1], 1, 1), generator=generator).to(networks.device)
     texts = [
-        cache.text(networks, "" if float(chance[1, row]) < training.plain else lesson.caption)
+        cache.text(networks, "" if float(chance[1, row]) < plain else lesson.caption)
         for row, lesson in enumerate(lessons)
     ]
     return error(course, mean + std * blur, noise + training.offset * shift, times, texts, lessons)

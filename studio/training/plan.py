@@ -42,6 +42,14 @@ def plan(request: TrainRequest, models: Models, places: Places, default: str) ->
     """Raises NotFound for a model or set that is not there. `default`: the model if none is named."""
     row = models.get(request.model if request.model is not None else default)
     dataset = load_dataset(places.datasets, request.dataset)
+    if request.prior_set:
+        if not request.prior:
+            raise BadRequest(
+                "Pictures of the kind are given, but not what it is called.",
+                hint='Say it as prior, such as "a mug".',
+                field="prior",
+            )
+        load_dataset(places.datasets, request.prior_set)
     training = fill_in(request, row.name, row.family, row.size, len(dataset.training))
     return Plan(training, dataset, forecast(training, row.folder, dataset, places.runs))
 

@@ -35,6 +35,8 @@ class Recipe:
     offset: float
 
 
+PRIOR = {"prior", "prior_weight", "prior_pictures", "prior_set"}  # fields that say nothing without `prior`
+
 RECIPES: Mapping[str, Recipe] = {
     # Attention alone cannot change this model's look: it has any only at 8 x 8 latents, so a style is in the
     # convolutions. With 15 M weights it also needs, and takes, ten times the usual rate.
@@ -51,8 +53,9 @@ class _Asked(Frozen):
     `name`: of the LoRA's file. `dataset`: id of a set that was read in. `rank`, `alpha`: of every pair; the
     LoRA is scaled by alpha / rank. `min_snr`: gamma of the loss weight, 0 = off (Hang et al. 2023,
     arXiv:2303.09556). `plain`: share of captions left out, so that guidance keeps its empty side. `board`:
-    prompts drawn after each epoch; () = captions of pictures kept back. `take`: the epoch to keep; None = the
-    one that is judged best.
+    prompts drawn after each epoch; () = captions of pictures kept back. `prior`: what a thing of this kind is
+    called, "a mug": the model is held to what it draws of it; '' = off (Ruiz et al. 2022, arXiv:2208.12242).
+    `prior_weight`: of that loss. `prior_pictures`: made by the model for it, unless `prior_set` names a set.
     """
 
     name: str = Field(min_length=1, max_length=100)
@@ -71,6 +74,10 @@ class _Asked(Frozen):
     precision: Precision = "fp32"
     seed: int = Field(42, ge=0, le=MAX_SEED, strict=True)
     board: tuple[str, ...] = Field((), max_length=MOST_BOARD)
+    prior: str = Field("", max_length=500)
+    prior_weight: float = Field(1.0, gt=0, le=10, strict=True, allow_inf_nan=False)
+    prior_pictures: int = Field(100, ge=1, le=1000, strict=True)
+    prior_set: str = Field("", max_length=64)
 
 
 class TrainRequest(_Asked):

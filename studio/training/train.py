@@ -22,6 +22,7 @@ from studio.training.forecast import forecast
 from studio.training.loop import Course, Turn, best, learn
 from studio.training.networks import DTYPES, Networks, Read, add_adapters, load_networks
 from studio.training.plan import Places
+from studio.training.prior import fill_classes
 from studio.training.request import Training
 from studio.training.runs import Run
 
@@ -69,6 +70,7 @@ def _train(
     networks = load_networks(row.folder, device, DTYPES[training.precision], read)
     prompts = board_of(training, dataset)
     cache = Cache()
+    yield from fill_classes(cache, networks, training, run, places, row.guidance)
     for done in fill(cache, networks, training, dataset, places.datasets, prompts):
         yield Progress(done, len(dataset.used), None)
     origin = checkpoint.origin_of(training, _hash_of(row.folder / "unet"))

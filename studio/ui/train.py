@@ -13,20 +13,22 @@ import gradio as gr
 
 from studio.errors import StudioError
 from studio.schema import Epoch, parse
-from studio.training.dataset import Dataset
-from studio.training.forecast import Forecast
+from studio.training.dataset import Change, Dataset
 from studio.training.request import MOST_EPOCHS, TrainRequest
-from studio.trainings import RunView
 from studio.ui import stage
 from studio.ui.form import Page
-from studio.ui.html import Markup, data_uri, element
+from studio.ui.html import Markup, element
 from studio.ui.parts import board
 from studio.ui.run import AT_ONCE, QUIET, Updates
 from studio.ui.text import Text
+from studio.ui.train_views import checked, framed, running, runs
 
-FIELDS = ("name", "trigger", "licence", "epochs")
-LEFT_OUT = 12  # names of pictures that are shown
-CURVE = (320, 90)  # px of the loss curve's drawing area
+FIELDS = (
+    "name", "trigger", "licence", "epochs", "hold_out", "repeats", "prior", "prior_weight", "prior_pictures",
+    "table", "captioner",
+)  # fmt: skip
+JUDGED = ("checks", "frames", "table", "captioning", "captioner", "dataset", "go", "name")
+CAPTIONS = 400  # px of the table of captions at most
 
 
 def build(page: Page) -> dict[str, Any]:
@@ -46,15 +48,52 @@ def build(page: Page) -> dict[str, Any]:
                 label=t("train_licence"), max_lines=1, max_length=200, elem_id="train-licence"
             )
             epochs = gr.Slider(1, MOST_EPOCHS, 10, step=1, label=t("train_epochs"), elem_id="train-epochs")
+            more = more_fields(t)
             go = gr.Button(t("train_go"), variant="primary", elem_id="train-go", interactive=False)
             pause = gr.Button(t("train_pause"), variant="stop", elem_id="train-pause", visible=False)
         with gr.Column(elem_classes=["right"], min_width=0):
             checks = board(element("p", t("train_text"), class_="caption"), elem_id="train-checks")
+            frames = gr.HTML(Markup(""), elem_id="train-frames", apply_default_css=False)
+            table = gr.Dataframe(
+                headers=[t("train_picture"), t("train_caption")], datatype="str", type="array",
+                interactive=True, static_columns=[0], column_count=2, column_limits=(2, 2), wrap=True,
+                max_height=CAPTIONS, show_label=False, visible=False, buttons=[], elem_id="train-captions",
+            )  # fmt: skip
+            with gr.Row(visible=False, elem_id="train-captioning") as captioning:
+                captioner = gr.Dropdown([], label=t("train_captioner"), elem_id="train-captioner", scale=3)
+                write = gr.Button(t("train_write"), elem_id="train-write", elem_classes=["quiet"], scale=1)
             view = board(runs(t, page.studio.trainings.list()), elem_id="train-view")
     return {
         "files": files, "name": name, "trigger": trigger, "licence": licence, "epochs": epochs, "go": go,
         "pause": pause, "checks": checks, "view": view, "dataset": gr.State(""), "run": gr.State(""),
+        "frames": frames, "table": table, "captioning": captioning, "captioner": captioner, "write": write,
+        **more,
     }  # fmt: skip
+
+
+def more_fields(t: Text) -> dict[str, Any]:
+    """What most trainings leave as it is."""
+    with gr.Accordion(t("train_more"), open=False, elem_id="train-more"):
+        return {
+            "hold_out": gr.Slider(
+                0, 0.5, 0.1, step=0.05, label=t("train_hold_out"), info=t("train_hold_out_info"),
+                elem_id="train-hold-out",
+            ),
+            "repeats": gr.Number(
+                None, label=t("train_repeats"), info=t("train_repeats_info"), precision=0,
+                elem_id="train-repeats",  # no minimum: Gradio sends 0 for empty
+            ),
+            "prior": gr.Textbox(
+                label=t("train_prior"), info=t("train_prior_info"), max_lines=1, max_length=500,
+                elem_id="train-prior",
+            ),
+            "prior_weight": gr.Slider(
+                0.1, 3, 1, step=0.1, label=t("train_prior_weight"), elem_id="train-prior-weight"
+            ),
+            "prior_pictures": gr.Slider(
+                4, 400, 100, step=4, label=t("train_prior_pictures"), elem_id="train-prior-pictures"
+            ),
+        }  # fmt: skip
 
 
 Grow = Callable[[Mapping[Any, Any]], Updates]
@@ -64,9 +103,13 @@ def wire(page: Page, parts: Mapping[str, Any], grow: Grow, stacks: Sequence[Any]
     """`grow`: from the stacks' values to updates in which shelf and stacks know the finished style."""
     desk = Trainer(page, parts)
     form = {parts["files"], parts["dataset"], *(parts[name] for name in FIELDS)}
-    judged = [parts["checks"], parts["dataset"], parts["go"], parts["name"]]
+    judged = [parts[name] for name in JUDGED]
     parts["files"].change(desk.judge, form, judged, **QUIET)
-    parts["epochs"].release(desk.foresee, form, parts["checks"], **QUIET)
+    for name in ("epochs", "hold_out", "prior_pictures"):
+        parts[name].release(desk.foresee, form, [parts["checks"], parts["dataset"]], **QUIET)
+    for name in ("repeats", "prior"):
+        parts[name].submit(desk.foresee, form, [parts["checks"], parts["dataset"]], **QUIET)
+    parts["write"].click(desk.caption, form, [parts["table"], parts["dataset"], parts["checks"]], **QUIET)
     shown = [parts["view"], parts["go"], parts["pause"], parts["run"]]
     parts["pause"].click(desk.pause, parts["run"], None, **AT_ONCE)
     for run in (
@@ -87,51 +130,100 @@ class Trainer:
         """What is wrong with the pictures, and what training on the others takes."""
         parts, files = self.parts, [Path(file) for file in data[self.parts["files"]] or ()]
         if not files:
-            text = element("p", self.t("train_text"), class_="caption")
-            return {parts["checks"]: text, parts["dataset"]: "", parts["go"]: gr.update(interactive=False)}
+            return self.without(element("p", self.t("train_text"), class_="caption"))
         name = str(data[parts["name"]]).strip() or files[0].stem[:60]
         try:
-            dataset = self.keep(files, name, str(data[parts["licence"]]))
-            request = self.request(data, dataset.id, name)
-            found = self.studio.trainings.plan(request).forecast
+            dataset = self.keep(files, name, data)
+            found = self.studio.trainings.plan(self.request(data, dataset.id, name)).forecast
+            pairs = list(self.studio.trainings.frames(dataset.id))
         except StudioError as error:
-            problem = stage.problem(self.t, error.as_dict())
-            return {
-                parts["checks"]: problem, parts["dataset"]: "", parts["go"]: gr.update(interactive=False)
-            }  # fmt: skip
+            return self.without(stage.problem(self.t, error.as_dict()))
+        known = list(self.studio.trainings.captioners())
         return {
             parts["checks"]: checked(self.t, dataset, found),
+            parts["frames"]: framed(self.t, pairs),
+            parts["table"]: gr.update(value=captions_of(dataset), visible=True),
+            parts["captioning"]: gr.update(visible=bool(known)),
+            parts["captioner"]: gr.update(choices=known, value=known[0] if known else None),
             parts["dataset"]: dataset.id,
             parts["go"]: gr.update(interactive=True),
             parts["name"]: name,
         }
 
-    def foresee(self, data: Mapping[Any, Any]) -> Any:
-        """The cost anew; the pictures stay judged."""
-        id = data[self.parts["dataset"]]
-        if not id:
-            return gr.skip()
-        try:
-            dataset = self.studio.trainings.dataset(id)
-            found = self.studio.trainings.plan(self.request(data, id, "style")).forecast
-        except StudioError as error:
-            return stage.problem(self.t, error.as_dict())
-        return checked(self.t, dataset, found)
+    def without(self, words: Markup) -> Updates:
+        """No set to train on; `words` say why."""
+        parts = self.parts
+        return {
+            parts["checks"]: words,
+            parts["frames"]: Markup(""),
+            parts["table"]: gr.update(value=[], visible=False),
+            parts["captioning"]: gr.update(visible=False),
+            parts["dataset"]: "",
+            parts["go"]: gr.update(interactive=False),
+        }
 
-    def keep(self, files: Sequence[Path], name: str, licence: str) -> Dataset:
+    def foresee(self, data: Mapping[Any, Any]) -> Any:
+        """The split and the cost anew; the pictures stay judged."""
+        if not data[self.parts["dataset"]]:
+            return gr.skip(), gr.skip()
+        try:
+            dataset = self.as_typed(data)
+            found = self.studio.trainings.plan(self.request(data, dataset.id, "style")).forecast
+        except StudioError as error:
+            return stage.problem(self.t, error.as_dict()), gr.skip()
+        return checked(self.t, dataset, found), dataset.id
+
+    def caption(self, data: Mapping[Any, Any]) -> Iterator[Updates]:
+        """Missing captions, by the model that was picked; what was typed stays."""
+        parts, trainings = self.parts, self.studio.trainings
+        try:
+            dataset = self.as_typed(data)
+            writing = trainings.caption(dataset.id, str(data[parts["captioner"]] or ""))
+            while True:
+                try:
+                    done = next(writing)
+                except StopIteration as end:
+                    dataset = end.value
+                    break
+                yield {parts["checks"]: element("p", self.t("train_written", count=done), role="status")}
+            found = trainings.plan(self.request(data, dataset.id, "style")).forecast
+        except StudioError as error:
+            yield {parts["checks"]: stage.problem(self.t, error.as_dict())}
+            return
+        yield {
+            parts["table"]: captions_of(dataset),
+            parts["dataset"]: dataset.id,
+            parts["checks"]: checked(self.t, dataset, found),
+        }
+
+    def keep(self, files: Sequence[Path], name: str, data: Mapping[Any, Any]) -> Dataset:
+        judging = {"licence": str(data[self.parts["licence"]]), "hold_out": self.share(data)}
         if len(files) == 1 and files[0].suffix.lower() == ".zip":
-            return self.studio.trainings.keep(files[0], name, licence=licence)
+            return self.studio.trainings.keep(files[0], name, **judging)
         with tempfile.TemporaryDirectory() as folder:
             for file in files:
                 place = Path(folder) / file.name
                 if not place.exists():
                     os.link(file, place) if same_disk(file, folder) else place.write_bytes(file.read_bytes())
-            return self.studio.trainings.keep(Path(folder), name, licence=licence)
+            return self.studio.trainings.keep(Path(folder), name, **judging)
+
+    def as_typed(self, data: Mapping[Any, Any]) -> Dataset:
+        """The set with the captions, the licence and the split that the form says."""
+        parts = self.parts
+        captions = {str(row[0]): str(row[1] or "") for row in data[parts["table"]] or () if row[0]}
+        change = Change(captions, self.share(data), str(data[parts["licence"]]))
+        return self.studio.trainings.change(str(data[parts["dataset"]]), change)
+
+    def share(self, data: Mapping[Any, Any]) -> float:
+        return float(data[self.parts["hold_out"]])
 
     def request(self, data: Mapping[Any, Any], dataset: str, name: str) -> TrainRequest:
+        parts, repeats = self.parts, data[self.parts["repeats"]]
         fields = {
-            "name": name, "dataset": dataset, "trigger": str(data[self.parts["trigger"]]).strip(),
-            "epochs": int(data[self.parts["epochs"]]),
+            "name": name, "dataset": dataset, "trigger": str(data[parts["trigger"]]).strip(),
+            "epochs": int(data[parts["epochs"]]), "repeats": int(repeats) if repeats else None,
+            "prior": str(data[parts["prior"]]).strip(), "prior_weight": float(data[parts["prior_weight"]]),
+            "prior_pictures": int(data[parts["prior_pictures"]]),
         }  # fmt: skip
         return parse(TrainRequest, fields)
 
@@ -139,7 +231,7 @@ class Trainer:
         parts = self.parts
         try:
             name = str(data[parts["name"]]).strip()
-            run = self.studio.trainings.submit(self.request(data, data[parts["dataset"]], name))
+            run = self.studio.trainings.submit(self.request(data, self.as_typed(data).id, name))
         except StudioError as error:
             yield {parts["view"]: stage.problem(self.t, error.as_dict())}
             return
@@ -178,111 +270,10 @@ class Trainer:
         }
 
 
+def captions_of(dataset: Dataset) -> list[list[str]]:
+    """Rows of the table: a picture's name and what it shows."""
+    return [[entry.name, entry.caption] for entry in dataset.used]
+
+
 def same_disk(file: Path, folder: str) -> bool:
     return file.stat().st_dev == os.stat(folder).st_dev
-
-
-def checked(t: Text, dataset: Dataset, found: Forecast) -> Markup:
-    """The set in figures, what was left out and why, and what training takes."""
-    left_out = [entry for entry in dataset.entries if not entry.used]
-    rows = [
-        element(
-            "li",
-            element("b", entry.name),
-            element("span", ", ".join(t(f"train_{finding}") for finding in entry.findings)),
-            element("span", t("train_like", name=entry.like)) if entry.like else None,
-            class_="refused",
-        )
-        for entry in left_out[:LEFT_OUT]
-    ]
-    problems = [
-        element("li", element("b", name), element("span", t(f"train_{what}")), class_="refused")
-        for name, what in dataset.problems[:LEFT_OUT]
-    ]
-    time = t("train_timed")
-    if found.seconds is not None:
-        time = t("train_minutes", minutes=max(1, round(found.seconds / 60)))
-    facts = [
-        t("train_used", used=len(dataset.training), held_out=len(dataset.held_out)),
-        t("train_left_out", count=len(left_out)),
-        t("train_weights", count=f"{found.trainable:,}", share=f"{found.share:.1%}"),
-        t("train_cost", steps=found.steps, memory=f"{found.memory / 2**30:.2f}", time=time),
-    ]
-    return element(
-        "section",
-        *[element("p", fact) for fact in facts],
-        element("ul", *rows, *problems) if rows or problems else None,
-        class_="shelf",
-        data_used=len(dataset.used),
-    )
-
-
-def running(
-    t: Text, run: RunView, losses: Sequence[tuple[int, float]], pictures: Sequence[bytes]
-) -> Markup:
-    state = t(f"train_state_{run.state}")
-    told = f"{t('step', step=run.step, of=run.of)}" if run.of else ""
-    if run.eta is not None:
-        told += f" · {t('train_left', minutes=max(1, round(run.eta / 60)))}"
-    marks = [
-        element("li", element("b", t("train_epoch", number=one["number"])), element("span", scores(t, one)))
-        for one in run.epochs
-    ]
-    error = run.error or {}
-    return element(
-        "section",
-        element("h3", f"{run.training.title or run.training.name} · {state}"),
-        element("p", told, class_="caption", role="status"),
-        element("p", f"{error.get('message', '')} {error.get('hint', '')}", class_="bad") if error else None,
-        curve(losses) if len(losses) > 1 else None,
-        element("ul", *marks) if marks else None,
-        element("p", t("train_best", epoch=run.best)) if run.best else None,
-        element("div", *[element("img", src=data_uri(one, "image/png"), alt="") for one in pictures],
-                class_="train-board"),
-        class_="shelf",
-        data_state=run.state,
-        data_lora=run.lora or None,
-    )  # fmt: skip
-
-
-def scores(t: Text, epoch: Mapping[str, Any]) -> str:
-    said = [t("train_loss", loss=f"{epoch['loss']:.4f}")]
-    if epoch["held_out"] is not None:
-        said.append(t("train_held_out", loss=f"{epoch['held_out']:.4f}"))
-    if epoch["style"] is not None:
-        said.append(t("train_style", score=f"{epoch['style']:.0%}"))
-    return " · ".join(said)
-
-
-def curve(losses: Sequence[tuple[int, float]]) -> Markup:
-    """Mean loss over stretches of the run, on a scale from 0 to the highest."""
-    width, height = CURVE
-    stretch = max(1, len(losses) // 80)
-    means = [
-        sum(loss for _, loss in losses[at : at + stretch]) / len(losses[at : at + stretch])
-        for at in range(0, len(losses), stretch)
-    ]
-    top, last = max(means) or 1.0, max(1, len(means) - 1)
-    points = " ".join(
-        f"{place / last * width:.1f},{height - mean / top * height:.1f}" for place, mean in enumerate(means)
-    )
-    line = element(
-        "polyline", points=points, fill="none", stroke="currentColor", **{"stroke-width": "1.5"}
-    )
-    return element("svg", line, viewBox=f"0 0 {width} {height}", width="100%", height=height, role="img")
-
-
-def runs(t: Text, known: Sequence[RunView]) -> Markup:
-    """Earlier runs, those that paused with a button to go on."""
-    rows = [
-        element(
-            "li",
-            element("b", run.training.title or run.training.name),
-            element("span", t(f"train_state_{run.state}")),
-            element("button", t("train_resume"), type="button", class_="soft", data_act="resume",
-                    data_run=run.id)
-            if run.state in ("paused", "failed") else None,
-        )
-        for run in known[:LEFT_OUT]
-    ]  # fmt: skip
-    return element("section", element("ul", *rows), class_="shelf") if rows else Markup("")

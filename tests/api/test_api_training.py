@@ -83,3 +83,48 @@ def test_an_archive_that_leads_outside_and_one_too_small_are_refused(client: htt
         answer = given(client, data)
         assert answer.status_code == 422 and answer.json()["error"]["code"] == code
     assert client.get("/api/v1/trainings/nothing").status_code == 404
+
+
+def test_captions_split_and_licence_of_a_set_can_be_changed(
+    client: httpx.Client, dataset: dict[str, Any]
+) -> None:
+    at = f"/api/v1/datasets/{dataset['id']}"
+    change = {"captions": {"3.png": "red blocks"}, "hold_out": 0.3, "licence": "ours"}
+    answer = client.patch(at, json=change)
+    assert answer.status_code == 201, answer.text
+    new = answer.json()
+    rows = {row["name"]: row for row in new["rows"]}
+    assert (rows["3.png"]["caption"], rows["4.png"]["caption"]) == ("red blocks", "blocks 4")
+    assert (new["held_out"], new["licence"]) == (3, "ours") and new["id"] != dataset["id"]
+    assert client.get(at).json() == dataset
+    picture = client.get(f"{at}/pictures/{rows['3.png']['file']}")
+    assert picture.headers["content-type"] == "image/png" and picture.content.startswith(b"\x89PNG")
+    assert client.get(f"{at}/pictures/none.png").status_code == 404
+    wrong = client.patch(at, json={"captions": {"none.png": "x"}})
+    assert (wrong.status_code, wrong.json()["error"]["field"]) == (404, "captions")
+    assert client.patch(at, json={"hold_out": 0.9}).status_code == 422
+
+
+def test_a_share_and_pictures_to_keep_are_told_with_the_upload(client: httpx.Client) -> None:
+    query = {"name": "blocks", "hold_out": 0.2, "keep": ["5.png", "6.png"]}
+    answer = client.post("/api/v1/datasets", params=query, files={"file": ("a.zip", zipped(10))})
+    assert answer.status_code == 201 and answer.json()["held_out"] == 2
+
+
+def test_without_a_captioner_nobody_writes(client: httpx.Client, dataset: dict[str, Any]) -> None:
+    assert client.get("/api/v1/captioners").json() == []
+    answer = client.post(f"/api/v1/datasets/{dataset['id']}/captions", json={"captioner": "blip"})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (404, "captioner_not_found")
+
+
+def test_the_prior_is_foreseen_and_its_mistakes_are_named(
+    client: httpx.Client, dataset: dict[str, Any]
+) -> None:
+    asked = {"name": "kept", "dataset": dataset["id"], "epochs": 1}
+    alone = client.post("/api/v1/trainings/forecast", json=asked).json()
+    beside = client.post("/api/v1/trainings/forecast", json=asked | {"prior": "a mug"}).json()
+    assert beside["memory"] > alone["memory"] and beside["steps"] == alone["steps"]
+    nameless = client.post("/api/v1/trainings", json=asked | {"prior_set": dataset["id"]})
+    assert (nameless.status_code, nameless.json()["error"]["field"]) == (422, "prior")
+    gone = client.post("/api/v1/trainings", json=asked | {"prior": "a mug", "prior_set": "0" * 32})
+    assert (gone.status_code, gone.json()["error"]["code"]) == (404, "dataset_not_found")

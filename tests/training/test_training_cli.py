@@ -101,3 +101,22 @@ def test_numbers_out_of_range_are_named(tmp_path: Path, words: list[str], field:
     with pytest.raises(StudioError) as refused:
         studio("train", str(pictures(tmp_path / "in")), "--name", "acme", *SHORT, *words)
     assert refused.value.field == field
+
+
+def test_the_kind_of_thing_comes_from_the_model_or_from_a_folder(tmp_path: Path, home: Path) -> None:
+    folder, kind = pictures(tmp_path / "in"), pictures(tmp_path / "kind", 6, side=96)
+    words = ["train", str(folder), "--epochs", "1", "--prior", "a thing", *SHORT, *kept(folder)]
+    made = said(studio(*words, "--name", "made", "--prior-pictures", "5"))
+    assert made[-1]["event"] == "done" and len(list(home.glob("training/*/class/*.png"))) == 5
+    given = said(studio(*words, "--name", "given", "--prior-from", str(kind), "--prior-weight", "0.5"))
+    assert given[-1]["event"] == "done" and len(list(home.glob("training/*/class/*.png"))) == 5
+    notes = read_header(Models(Settings(home=home, model="sd")).lora("given").file).metadata
+    assert notes["ss_prior_loss_weight"] == "0.5"
+
+
+def test_a_captioner_that_is_not_there_is_told(tmp_path: Path) -> None:
+    folder = pictures(tmp_path / "in")
+    (folder / "1.txt").unlink()
+    with pytest.raises(StudioError) as refused:
+        studio("train", str(folder), "--check", "--captioner", "blip", *SHORT, *kept(folder))
+    assert refused.value.code == "captioner_not_found"
