@@ -51,6 +51,9 @@ OURS: tuple[tuple[Need, str, str], ...] = (
     ("generate", "GET", "/api/v1/webhooks"),
     ("generate", "DELETE", "/api/v1/webhooks/{id}"),
     ("read", "GET", "/api/v1/palette /api/v1/palette/{id} /api/v1/palette/{id}/recoloured"),
+    ("read", "POST", "/api/v1/rules"),
+    ("read", "GET", "/api/v1/images/{id}/rules /api/v1/wildcards"),
+    ("admin", "PUT DELETE", "/api/v1/wildcards/{name:path}"),
     # campaigns
     ("generate", "POST", "/api/v1/campaigns /api/v1/campaigns/preview /api/v1/campaigns/{id}/retry"),
     ("generate", "POST", "/api/v1/grids"),

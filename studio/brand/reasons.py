@@ -7,11 +7,11 @@ from collections.abc import Mapping
 REASONS: Mapping[str, tuple[str, str]] = {
     "words_none": ("No words are banned or required.", "未设禁用词或必含词。"),
     "words_kept": (
-        "Keeps to all {rules} banned and required words.",
+        "Keeps to the banned and required words, {rules} in all.",
         "符合全部 {rules} 个禁用词与必含词规则。",
     ),
     "words_open": (
-        "{drawn} prompts drawn on trial keep to all {rules} banned and required words.",
+        "{drawn} prompts drawn on trial keep to the banned and required words, {rules} in all.",
         "试抽 {drawn} 个提示词，均符合全部 {rules} 个禁用词与必含词规则。",
     ),
     "words_banned": ("Says {said}, which is banned.", "含禁用词 {said}。"),

@@ -24,6 +24,7 @@ IDLE_ADAPTERS = 8  # kept beyond those in use: each adds its rank to every call,
 TEXTS = 256  # encoded texts kept a model: 77 x 768 floats are 0.2 MB
 
 Stack = tuple[tuple[str, float], ...]
+Texts = tuple[TextRows, TextRows | None]  # prompt and negative; without guidance there is no negative
 
 
 class Conditioner:
@@ -45,7 +46,7 @@ class Conditioner:
             for name in job.conditions.loras
         }
         stack = self._attach(request, bundle, in_use)
-        prompt, negative = self._texts(request, bundle, stack)
+        texts = self._texts(request, bundle, stack)
         control = origin = None
         if request.control is not None:
             picture = _input(inputs, request.control.image, "control.image")
@@ -53,11 +54,12 @@ class Conditioner:
         if request.init_image is not None:
             mask = None if request.mask is None else _input(inputs, request.mask, "mask")
             origin = controls.origin(_input(inputs, request.init_image, "init_image"), mask, request, bundle)
-        return Conditions(prompt, negative, dict(stack), control, origin)
+        return Conditions(*texts[0], dict(stack), control, origin, texts if request.prompts else ())
 
     def refine(self, request: ResolvedRequest, bundle: ModelBundle) -> Conditions:
         """For the model that goes on: it reads the same words; LoRAs and controls are the first one's."""
-        return Conditions(*self._texts(request, bundle, ()), loras={})
+        texts = self._texts(request, bundle, ())
+        return Conditions(*texts[0], loras={}, texts=texts if request.prompts else ())
 
     def adapters(self, bundles: Iterable[ModelBundle]) -> tuple[str, ...]:
         names = {name for bundle in bundles for name in bundle.banks["unet"].names()}
@@ -83,10 +85,16 @@ class Conditioner:
             for bank in bundle.banks.values():
                 bank.remove(name)
 
-    def _texts(
-        self, request: ResolvedRequest, bundle: ModelBundle, stack: Stack
-    ) -> tuple[TextRows, TextRows | None]:
-        prompt = self._encoded(request.prompt, bundle, stack)
+    def _texts(self, request: ResolvedRequest, bundle: ModelBundle, stack: Stack) -> tuple[Texts, ...]:
+        """Prompt and negative of each picture; one pair where all have the same.
+
+        Each pair is as long as it needs: a picture must not change with the prompts of those beside it.
+        """
+        prompts = request.prompts or (request.prompt,)
+        return tuple(self._text(prompt, request, bundle, stack) for prompt in prompts)
+
+    def _text(self, text: str, request: ResolvedRequest, bundle: ModelBundle, stack: Stack) -> Texts:
+        prompt = self._encoded(text, bundle, stack)
         if request.guidance <= 1 or bundle.distilled:
             return prompt, None
         if bundle.zero_negative and not request.negative_prompt.strip():

@@ -247,6 +247,7 @@ class Jobs:
 
     def _keep_picture(self, row: Row[Any], live: Live, request: ResolvedRequest, event: Rendered) -> bool:
         """False where this claim has lost the job: it was cancelled, or another one runs it."""
+        request = request.of_picture(event.index)
         event = self._judge(event, request)
         data = self._stamp(event.data, request, event.seed)
         receipt = json.dumps(self._receipt(request, event))
