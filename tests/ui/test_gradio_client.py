@@ -6,6 +6,7 @@ What it gets from the shipped model is tested in test_pixels.py, who may fetch i
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import gradio_client
 import httpx
@@ -60,3 +61,41 @@ def test_the_chinese_page_and_its_events_are_for_browsers(address: str) -> None:
     """The page's own events change with it: a program that could call them would break at each release."""
     named = httpx.get(f"{address}/gradio_api/info").json()
     assert list(named["named_endpoints"]) == ["/generate"] and not named["unnamed_endpoints"]
+
+
+@pytest.mark.parametrize(
+    "nonsense", [{"path": "/etc/passwd", "meta": {"_type": "gradio.FileData"}}, "<img src=x onerror=1>"]
+)
+def test_nonsense_for_any_event_of_the_page_leaves_nothing_behind(
+    address: str, home: Path, api: Api, nonsense: Any
+) -> None:
+    """Whoever reaches the page can call what its buttons call, with whatever they like."""
+    before = traces(address, home)
+    with httpx.Client(base_url=address, timeout=60) as client:
+        events = client.get("/config").json()["dependencies"]
+        for event in (one for one in events if one["backend_fn"] and one["inputs"]):
+            body = {"data": [nonsense] * len(event["inputs"]), "fn_index": event["id"]}
+            said = said_to(client, body | {"session_hash": f"nonsense-{event['id']}"})
+            for secret in (str(home), "root:x:0", "Traceback"):
+                assert secret not in said, event["api_name"]
+    assert traces(address, home) == before
+
+
+def said_to(client: httpx.Client, body: dict[str, Any]) -> str:
+    assert client.post("/gradio_api/queue/join", json=body).status_code == 200
+    said = ""
+    with client.stream(
+        "GET", "/gradio_api/queue/data", params={"session_hash": body["session_hash"]}
+    ) as lines:
+        for line in lines.iter_lines():
+            said += line
+            if "process_completed" in line:
+                return said
+    return said
+
+
+def traces(address: str, home: Path) -> tuple[Any, ...]:
+    lists = ("jobs", "images", "campaigns", "trainings", "presets", "collections", "review/links", "models")
+    kept = [httpx.get(f"{address}/api/v1/{name}").json() for name in lists]
+    files = [str(file) for name in ("uploads", "loras", "presets") for file in (home / name).rglob("*")]
+    return kept, sorted(files)
