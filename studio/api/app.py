@@ -80,6 +80,7 @@ def make_api(studio: Studio, place: Page, sign_in: SignIn, metrics: Metrics | No
     library.add_collections(app, studio)
     queue.add_queue(app, studio)
     add_rules(app, studio)  # before the pictures, whose ids take the rest of an address
+    native.add_events(app, studio, listeners)
     native.add_jobs(app, studio, listeners)
     native.add_images(app, studio)
     native.add_choices(app, studio)

@@ -91,26 +91,6 @@ def add_jobs(app: FastAPI, studio: Studio, listeners: Listeners) -> None:
     def list_jobs(limit: Annotated[int, Query(ge=1, le=200)] = 50) -> list[views.JobDetail]:
         return [views.job_view(job) for job in studio.jobs_list(limit)]
 
-    @app.get(
-        f"{PREFIX}/jobs/{{id}}/events", tags=["jobs"], response_class=StreamingResponse,
-        responses=refusals(404, 422, 503)
-        | {200: {"content": {"text/event-stream": {}}}, 204: {"description": "All was told already"}},
-        summary="Events of a job as server-sent events, from the first or after Last-Event-ID",
-    )  # fmt: skip
-    def follow(id: str, last_event_id: Annotated[str, Header()] = "0") -> Response:
-        job = studio.job(id)
-        if not (last_event_id.isascii() and last_event_id.isdecimal() and len(last_event_id) < 16):
-            raise BadRequest("Last-Event-ID is not a number this stream gave.", field="last-event-id")
-        after = int(last_event_id)
-        if job.final and next(iter(studio.events(id, after)), None) is None:
-            return Response(status_code=204)  # tells a browser's EventSource to stop coming back
-        listeners.check_room()
-        return StreamingResponse(
-            lines(listeners.follow(studio, id, after)),
-            media_type="text/event-stream",
-            headers={"cache-control": "no-store", "x-accel-buffering": "no"},
-        )
-
     @app.delete(
         f"{PREFIX}/jobs/{{id:path}}", tags=["jobs"], responses=refusals(404, 409), summary="Cancel a job"
     )
@@ -130,6 +110,28 @@ def add_jobs(app: FastAPI, studio: Studio, listeners: Listeners) -> None:
     )  # fmt: skip
     async def generate(request: Request, wanted: Asked) -> views.Generated:
         return await generated(studio, listeners, request, wanted)
+
+
+def add_events(app: FastAPI, studio: Studio, listeners: Listeners) -> None:
+    @app.get(
+        f"{PREFIX}/jobs/{{id}}/events", tags=["jobs"], response_class=StreamingResponse,
+        responses=refusals(404, 422, 503)
+        | {200: {"content": {"text/event-stream": {}}}, 204: {"description": "All was told already"}},
+        summary="Events of a job as server-sent events, from the first or after Last-Event-ID",
+    )  # fmt: skip
+    def follow(id: str, last_event_id: Annotated[str, Header()] = "0") -> Response:
+        job = studio.job(id)
+        if not (last_event_id.isascii() and last_event_id.isdecimal() and len(last_event_id) < 16):
+            raise BadRequest("Last-Event-ID is not a number this stream gave.", field="last-event-id")
+        after = int(last_event_id)
+        if job.final and next(iter(studio.events(id, after)), None) is None:
+            return Response(status_code=204)  # tells a browser's EventSource to stop coming back
+        listeners.check_room()
+        return StreamingResponse(
+            lines(listeners.follow(studio, id, after)),
+            media_type="text/event-stream",
+            headers={"cache-control": "no-store", "x-accel-buffering": "no"},
+        )
 
 
 def add_images(app: FastAPI, studio: Studio) -> None:

@@ -15,6 +15,7 @@ from studio.people import speaker
 from studio.review.links import LinkView, ShareRequest, Tunnels, read_span
 from studio.review.pages import iso
 from studio.review.qr import qr
+from studio.review.review import Review
 from studio.review.store import Kind, Said
 from studio.review.words import LANGUAGES
 from studio.schema import parse_json
@@ -113,6 +114,12 @@ def body(shape: type[BaseModel]) -> dict[str, Any]:
 
 
 def add_review(app: FastAPI, studio: Studio) -> None:
+    add_links(app, studio)
+    add_forms(app, studio.review)
+    add_feedback(app, studio.review)
+
+
+def add_links(app: FastAPI, studio: Studio) -> None:
     review = studio.review
 
     @app.post(
@@ -150,11 +157,9 @@ def add_review(app: FastAPI, studio: Studio) -> None:
     def carry(id: str, asked: Annotated[Carrier, Depends(carried)]) -> LinkDetail:
         return link_detail(review.carry(id, asked.kind))
 
-    @app.get(f"{AT}/{{id}}/trail", tags=["review"], responses=refusals(404), summary="All that happened")
-    def trail(id: str) -> list[Line]:
-        review.get(id)
-        return [line_of(line) for line in review.trail(id)]
 
+def add_forms(app: FastAPI, review: Review) -> None:
+    """A link on paper, and a room in a file."""
     png: dict[int | str, dict[str, Any]] = {200: {"content": {"image/png": {}}}}
     zipped: dict[int | str, dict[str, Any]] = {200: {"content": {"application/zip": {}}}}
 
@@ -174,6 +179,13 @@ def add_review(app: FastAPI, studio: Studio) -> None:
     ) -> Response:
         headers = {"content-disposition": f'attachment; filename="review-{review.get(id).id}.zip"'}
         return Response(review.package(id, language), media_type="application/zip", headers=headers)
+
+
+def add_feedback(app: FastAPI, review: Review) -> None:
+    @app.get(f"{AT}/{{id}}/trail", tags=["review"], responses=refusals(404), summary="All that happened")
+    def trail(id: str) -> list[Line]:
+        review.get(id)
+        return [line_of(line) for line in review.trail(id)]
 
     @app.get(f"{PREFIX}/review/feedback", tags=["review"], responses=refusals(422), summary="News of clients")
     def feedback(after: Annotated[int, Query(ge=0)] = 0) -> list[Line]:
