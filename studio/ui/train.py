@@ -197,7 +197,10 @@ class Trainer:
         }
 
     def keep(self, files: Sequence[Path], name: str, data: Mapping[Any, Any]) -> Dataset:
-        judging = {"licence": str(data[self.parts["licence"]]), "hold_out": self.share(data)}
+        judging: dict[str, Any] = {
+            "licence": str(data[self.parts["licence"]]),
+            "hold_out": self.share(data),
+        }
         if len(files) == 1 and files[0].suffix.lower() == ".zip":
             return self.studio.trainings.keep(files[0], name, **judging)
         with tempfile.TemporaryDirectory() as folder:
