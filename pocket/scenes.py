@@ -65,6 +65,11 @@ def sample_scene(rng: random.Random, styles: tuple[str, ...] = BASE_STYLES, held
 
 def draw_scene(scene: Scene, size: int = 128) -> np.ndarray:
     """The picture of a scene: (size, size, 3) uint8 RGB. The composition does not depend on `size`."""
+    return draw_with_mask(scene, size)[0]
+
+
+def draw_with_mask(scene: Scene, size: int = 128) -> tuple[np.ndarray, np.ndarray]:
+    """The picture and where its product is: (size, size, 3) and (size, size) uint8, 255 on the product."""
     side = size * OVERSAMPLE
     radius = side * (0.37 if scene.size == "large" else 0.225) * scene.zoom
     aside = {"centre": 0.0, "left": -1.0, "right": 1.0}[scene.place]
@@ -82,7 +87,8 @@ def draw_scene(scene: Scene, size: int = 128) -> np.ndarray:
         _light(picture, mask, centre_y, radius)
     if scene.style == "neon":
         _glow(picture, side)
-    return cv2.resize(picture, (size, size), interpolation=cv2.INTER_AREA)
+    picture, mask = (cv2.resize(one, (size, size), interpolation=cv2.INTER_AREA) for one in (picture, mask))
+    return picture, mask
 
 
 def _object_colour(scene: Scene) -> Rgb:

@@ -48,9 +48,12 @@ class Palettes:
 
     def recoloured(self, row: ImageRow, palette: Mapping[str, str], strength: float) -> bytes:
         """A PNG of the same size, its hues nearer to the palette; it carries no settings. Raises NotFound."""
-        picture = Image.open(io.BytesIO(self._library.picture_bytes(row.id)[0])).convert("RGB")
+        picture = Image.open(io.BytesIO(self._library.picture_bytes(row.id)[0]))
         out = io.BytesIO()
-        Image.fromarray(recolour(np.asarray(picture), palette, strength)).save(out, "PNG", compress_level=1)
+        made = Image.fromarray(recolour(np.asarray(picture.convert("RGB")), palette, strength))
+        if picture.has_transparency_data:
+            made.putalpha(picture.convert("RGBA").getchannel("A"))
+        made.save(out, "PNG", compress_level=1)
         return out.getvalue()
 
     def _colours(self, id: str) -> Colours:

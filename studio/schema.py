@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic.fields import FieldInfo
 
 from studio.errors import BadRequest, InvalidJson
@@ -27,6 +28,8 @@ GUIDANCE_WARNING = 20.0  # above it colours burn
 
 ControlType = Literal["canny"]
 Format = Literal["png", "jpeg", "webp"]
+SCENE, PLAIN, TRANSPARENT = "scene", "plain", "transparent"  # backgrounds, beside a colour's #RRGGBB
+HEX = re.compile(r"#[0-9a-f]{6}")
 
 
 class Frozen(BaseModel):
@@ -71,8 +74,31 @@ class Refiner(Frozen):
     at: float = Field(0.8, ge=0.1, le=0.99, strict=True, allow_inf_nan=False)
 
 
+class Product(Frozen):
+    """A product whose own pixels stand in the finished picture.
+
+    `image`: id of an upload or of a library picture, with transparency or on a plain ground. `x` of its
+    middle and `y` of its base: shares of the picture from the left and from the top. `width`: share of the
+    picture's; never more than its own pixels. `edge`: px over which its rim fades into the scene. `shadow`:
+    share of the light that it takes from the ground under it, 0 = none. `edges`: its outline guides the
+    scene, as a canny control.
+    """
+
+    image: str = Field(min_length=1, max_length=64)
+    x: float = Field(0.5, ge=0, le=1, strict=True, allow_inf_nan=False)
+    y: float = Field(0.8, ge=0.05, le=1, strict=True, allow_inf_nan=False)
+    width: float = Field(0.5, ge=0.05, le=1, strict=True, allow_inf_nan=False)
+    edge: float = Field(1.0, ge=0, le=32, strict=True, allow_inf_nan=False)
+    shadow: float = Field(0.5, ge=0, le=1, strict=True, allow_inf_nan=False)
+    edges: bool = Field(False, strict=True)
+
+
 class _Asked(Frozen):
-    """Fields that mean the same before and after resolving."""
+    """Fields that mean the same before and after resolving.
+
+    `background`: "scene" is what the model draws. "plain" cuts the subject out and puts it on the brand's
+    lightest colour, "#F4F1EA" on that one, "transparent" on none. With a product it is the product alone.
+    """
 
     prompt: str = Field(min_length=1, max_length=MAX_PROMPT)
     preset: str | None = Field(None, max_length=80)
@@ -85,6 +111,28 @@ class _Asked(Frozen):
     strength: float = Field(0.75, gt=0, le=1, strict=True, allow_inf_nan=False)  # denoising strength
     upscale: float = Field(1.0, ge=1, le=4, strict=True, allow_inf_nan=False)  # after decoding
     format: Format = "png"
+    # Left out where they say nothing: marks and cache keys of pictures from before they were there hold.
+    product: Product | None = Field(None, exclude_if=lambda product: product is None)
+    background: str = Field(SCENE, max_length=20, exclude_if=lambda said: said == SCENE)
+    # The last steps without guidance: a fifth of the time less, and another picture (docs/speed.md).
+    draft: bool = Field(False, strict=True, exclude_if=lambda said: not said)
+
+    @field_validator("background")
+    @classmethod
+    def _ground(cls, said: str) -> str:
+        word = said.strip().lower()
+        if word in (SCENE, PLAIN, TRANSPARENT):
+            return word
+        if HEX.fullmatch(word):
+            return word.upper()
+        raise ValueError(f"{said!r} is none of scene, plain, transparent and a colour such as #F4F1EA")
+
+    @model_validator(mode="after")
+    def _outline_is_the_control(self) -> _Asked:
+        product, control = self.product, self.control
+        if product is not None and product.edges and control is not None and control.image != product.image:
+            raise ValueError("control and product.edges do not go together: leave one out")
+        return self
 
     @model_validator(mode="after")
     def _mask_needs_picture(self) -> _Asked:
@@ -119,10 +167,16 @@ class GenerationRequest(_Asked):
 
 
 HANDLING = {"priority", "force"}  # fields that do not reach the picture
+DRAWN = {"template", "prompts"}  # fields of a resolved request that no request has
 
 
 class ResolvedRequest(_Asked):
-    """Everything that affects the picture. Picture i of a job uses `seed + i` (mod 2^32)."""
+    """Everything that affects the picture. Picture i of a job uses `seed + i` (mod 2^32).
+
+    `template`: the prompt as it was before wildcards were drawn, None where there were none. `prompts`: one a
+    picture, where each drew its own; empty = `prompt` for all. Left out of what is kept where they say
+    nothing, so that a picture's mark and a job's cache key stay what they were before there were wildcards.
+    """
 
     model: str
     negative_prompt: str
@@ -132,6 +186,14 @@ class ResolvedRequest(_Asked):
     guidance: float
     scheduler: str
     seed: int
+    template: str | None = Field(None, exclude_if=lambda text: text is None)
+    prompts: tuple[str, ...] = Field((), exclude_if=lambda texts: not texts)
+
+    def of_picture(self, index: int) -> ResolvedRequest:
+        """With the prompt of picture `index` alone; seed and count stay the job's."""
+        if not self.prompts:
+            return self
+        return self.model_copy(update={"prompt": self.prompts[index], "prompts": ()})
 
 
 M = TypeVar("M", bound=BaseModel)
@@ -211,7 +273,9 @@ def explain(kind: type[BaseModel], error: ValidationError) -> BadRequest:
 
 def _owner(kind: type[BaseModel], loc: tuple[int | str, ...]) -> type[BaseModel]:
     """The model that the last name of `loc` is, or was meant to be, a field of."""
-    nested: dict[str, type[BaseModel]] = {"loras": LoraRef, "control": Control, "refiner": Refiner}
+    nested: dict[str, type[BaseModel]] = {
+        "loras": LoraRef, "control": Control, "refiner": Refiner, "product": Product,
+    }  # fmt: skip
     return nested.get(str(loc[0]), kind) if len(loc) > 1 else kind
 
 

@@ -19,6 +19,7 @@ from PIL import Image
 from studio import __version__, edges, infotext, uploads
 from studio.accounts import Accounts
 from studio.brand.palette import PaletteScore
+from studio.brand.rules import Report
 from studio.campaigns import Campaigns
 from studio.errors import BadRequest, DoesNotFit, EngineError, NotFound
 from studio.executors import Executor, make_executor
@@ -39,6 +40,8 @@ from studio.models.forecast import Forecast, Outlook, Policy, foresee, kind_of, 
 from studio.palettes import Palettes
 from studio.people import may_see, only_of, speaker
 from studio.presets import Presets
+from studio.products import Products
+from studio.reports import Reports
 from studio.requests import Requests
 from studio.review.links import Chosen, LinkView, ShareRequest
 from studio.review.review import Review
@@ -59,6 +62,7 @@ from studio.schema import (
 from studio.settings import Settings
 from studio.trainings import Trainings
 from studio.webhooks import Webhooks
+from studio.wildcards import Wildcards
 
 if TYPE_CHECKING:
     from studio.safety.provenance import Provenance
@@ -92,7 +96,11 @@ class Studio:
         self.review = Review(settings, self._for_review)
         self.logos = Logos(presets, self.kits.logo)
         self.rules = read_rules(settings.home / "rules.yaml", "this studio")
-        self.requests = Requests(models, presets, self.rules, self.picture_bytes)
+        self.products = Products(lambda id: library.picture_bytes(id)[0])
+        self.wildcards = Wildcards(settings.home / "wildcards")
+        self.requests = Requests(
+            models, presets, self.rules, self.picture_bytes, self.products.check, self.wildcards
+        )
         policies = {"protected": self.rules.protected, "safety": self.rules.safety}
         self._checks = Checks(settings.home / "protected", policies)
         self._database, self.accounts, self.sandbox = database, Accounts(database), Sandbox()
@@ -103,10 +111,13 @@ class Studio:
             settings, database, library, executor, self._stamp, self._inputs, self._receipt, self._judged
         )
         self.palettes = Palettes(library)
+        self.reports = Reports(
+            settings, presets, library, self.requests, self.wildcards, self.logos, self.palettes
+        )
         self.trainings = Trainings(settings.home, models, executor, self.sandbox.clean, self._origins)
         self.campaigns = Campaigns(
             settings.home, database, library, self.resolve, self._give, self.jobs.get, self.jobs.cancel,
-            ahead=AHEAD * settings.rows, size_for=presets.size_for,
+            ahead=AHEAD * settings.rows, size_for=presets.size_for, ruled=self.reports.line,
         )  # fmt: skip
         self.webhooks = Webhooks(database, self.ended, settings.webhook_private)
 
@@ -176,10 +187,16 @@ class Studio:
                 )
         self.weights.check(request, snapshot)
         self.weights.warm(request)
-        wanted = [id for id in _pictures_of(request) if id != request.mask]
-        found = {id: uploads.flat(self.library.picture_bytes(id)[0]) for id in wanted}
-        if request.mask is not None:
-            found[request.mask] = self.library.picture_bytes(request.mask)[0]
+        control, product = (None if one is None else one.image for one in (request.control, request.product))
+        found: dict[str, bytes] = {}
+        for id in _pictures_of(request):
+            data = self.library.picture_bytes(id)[0]
+            if id == request.mask:
+                found[id] = data
+            elif id != product:
+                found[id] = uploads.flat(data)
+            elif id in (control, request.init_image):  # the product's own picture: as it will stand
+                found[id] = self.products.placed(request)
         return found
 
     def forecast(self, request: GenerationRequest | ResolvedRequest) -> Outlook:
@@ -242,6 +259,7 @@ class Studio:
     def _judged(self, picture: Rendered, request: ResolvedRequest) -> Rendered:
         """With what the checks found in it; blurred or blocked where the rules or its brand want that."""
         brand = self.presets.policies(request.preset).checks
+        picture = self.products.finish(picture, request)
         data, checked = self._checks.apply(picture.data, picture.checks, brand)
         return replace(picture, data=data, checks=tuple(told(checked)))
 
@@ -254,6 +272,14 @@ class Studio:
         """What was looked for in a picture when it was made, what was found and done. Raises NotFound."""
         self._check_reader(id)
         return list(self.library.receipt(id).get("checks", []))
+
+    def rules_before(self, request: GenerationRequest) -> Report:
+        """What the brand's rules say of a request. Raises what `resolve` does, save for words."""
+        return self.reports.before(request)
+
+    def rules_after(self, id: str) -> Report:
+        """What they say of a picture, against its own preset as it is now. Raises NotFound."""
+        return self.reports.after(self.image(id), self.checks_of(id))
 
     def _give(self, request: ResolvedRequest, key: str) -> JobView:
         """A campaign's run: the same key twice gives the same job."""
@@ -354,8 +380,8 @@ class Studio:
             lambda name: self.models.get(name).hash or self.weights.model_hash(name), self.weights.lora_hash,
         )  # fmt: skip
         infotext.match(found, stock)
-        control = found.fields.get("control") or {}
-        for name, id in (("control", control.get("image")), *((n, found.fields.get(n)) for n in PICTURES)):
+        inside = [(name, (found.fields.get(name) or {}).get("image")) for name in ("control", "product")]
+        for name, id in (*inside, *((name, found.fields.get(name)) for name in PICTURES)):
             try:
                 if id is not None:
                     self.picture_bytes(id)
@@ -537,8 +563,8 @@ class Studio:
 
 def _pictures_of(request: ResolvedRequest) -> list[str]:
     """Ids of the pictures that a request names."""
-    control = None if request.control is None else request.control.image
-    return [id for id in (control, request.init_image, request.mask) if id is not None]
+    control, product = (None if one is None else one.image for one in (request.control, request.product))
+    return [id for id in (control, request.init_image, request.mask, product) if id is not None]
 
 
 def _versions() -> dict[str, str]:

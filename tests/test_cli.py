@@ -17,6 +17,7 @@ from PIL import Image
 from safetensors.numpy import save_file
 
 from studio import cli
+from studio.infotext.notes import OWN
 from studio.settings import ROOT
 
 Said = tuple[int, str, str]
@@ -133,6 +134,12 @@ def test_every_flag_reaches_the_request(studio: Run, home: Path, tmp_path: Path)
         assert words in written
 
 
+def test_a_draft_says_so_in_its_settings(studio: Run) -> None:
+    _, text, _ = studio("generate", "a mug", "--steps", "2", "--draft")
+    with Image.open(json.loads(text)["path"]) as picture:
+        assert json.loads(picture.text[OWN])["draft"] is True  # type: ignore[attr-defined]
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -145,6 +152,9 @@ def test_every_flag_reaches_the_request(studio: Run, home: Path, tmp_path: Path)
         (["--preset", "nordik"], "nordic"),
         (["--canny", "/nowhere/a.png"], "cannot be read"),
         (["--low", "5"], "--canny"),
+        (["--refiner-at", "0.7"], "--refiner NAME"),
+        (["--refiner", "pocket"], "is no refiner"),
+        (["--refiner", "pocket", "--refiner-at", "2"], "0.1 to 0.99"),
     ],
 )
 def test_a_bad_request_says_the_sentence_and_ends_with_2(

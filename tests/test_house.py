@@ -16,9 +16,10 @@ FLOORS = {
     "errors": 0, "catalog": 0,
     "schema": 1, "settings": 1, "prompt": 1, "edges": 1, "safetensors_header": 1, "people": 1,
     "infotext": 2, "presets": 2, "models": 2, "uploads": 2, "library": 2, "brand": 2, "safety": 2,
+    "wildcards": 2,
     "accounts": 3, "sandbox": 3, "review": 3, "kits": 3, "engine": 3, "training": 3,
-    "executors": 4,
-    "jobs": 5, "trainings": 5, "campaigns": 5, "palettes": 5, "logos": 5, "requests": 5, "webhooks": 5,
+    "executors": 4, "palettes": 4, "logos": 4, "requests": 4,
+    "jobs": 5, "trainings": 5, "campaigns": 5, "products": 5, "reports": 5, "webhooks": 5,
     "studio": 6, "doctor": 6,
     "api": 7, "ui": 7, "cli": 7,
 }  # fmt: skip

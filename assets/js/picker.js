@@ -42,16 +42,22 @@ const close = () => {
 };
 
 file.addEventListener('change', () => { if (file.files[0]) send(file.files[0], file.files[0].name); file.value = ''; });
-zone.addEventListener('dragover', (event) => { event.preventDefault(); zone.classList.add('over'); });
+// Stopped here: a dropper on the same tab would take the picture for one to read settings from.
+zone.addEventListener('dragover', (event) => {
+  event.preventDefault();
+  event.stopPropagation();
+  zone.classList.add('over');
+});
 zone.addEventListener('dragleave', () => zone.classList.remove('over'));
 zone.addEventListener('drop', (event) => {
   event.preventDefault();
+  event.stopPropagation();
   zone.classList.remove('over');
   if (event.dataTransfer.files[0]) send(event.dataTransfer.files[0], event.dataTransfer.files[0].name);
 });
 document.addEventListener('paste', (event) => {
   const pasted = [...(event.clipboardData?.files || [])].find((one) => one.type.startsWith('image/'));
-  if (pasted && zone.offsetParent) { event.preventDefault(); send(pasted, pasted.name); }
+  if (pasted && zone.offsetParent && !event.defaultPrevented) { event.preventDefault(); send(pasted, pasted.name); }
 });
 document.addEventListener('keydown', (event) => {
   if (event.key === 'Escape' && stream) { event.preventDefault(); close(); }

@@ -41,6 +41,15 @@ COLUMNS: Mapping[str, Column] = {
     "control_high": Column(("controlhigh", "high", "cannyhigh", "高阈值")),
     "control_scale": Column(("controlscale", "controlstrength", "controlweight", "线稿强度")),
     "init_image": Column(("initimage", "init", "image", "startimage", "参考图", "底图"), many=True),
+    "product_image": Column(
+        ("productimage", "productpicture", "productphoto", "产品图", "商品图"), many=True
+    ),
+    "product_x": Column(("productx", "产品横向位置")),
+    "product_y": Column(("producty", "产品纵向位置")),
+    "product_width": Column(("productwidth", "产品宽度")),
+    "product_edge": Column(("productedge", "edgeblend", "产品边缘")),
+    "product_shadow": Column(("productshadow", "shadow", "阴影")),
+    "product_edges": Column(("productedges", "outline", "产品轮廓")),
     "strength": Column(("strength", "denoising", "denoisingstrength", "重绘幅度")),
     "upscale": Column(("upscale", "放大")),
     "format": Column(("format", "fileformat", "格式"), many=True),

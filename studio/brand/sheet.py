@@ -21,8 +21,16 @@ SLOT = re.compile(r"\{([^{}|]{1,80})\}")
 NUMBERS: Mapping[str, Callable[[str], Any]] = {
     "width": int, "height": int, "steps": int, "guidance": float, "seed": int, "count": int,
     "strength": float, "upscale": float, "control_low": int, "control_high": int, "control_scale": float,
+    "product_x": float, "product_y": float, "product_width": float, "product_edge": float,
+    "product_shadow": float,
 }  # fmt: skip
 CONTROL = {"control_image": "image", "control_low": "low", "control_high": "high", "control_scale": "scale"}
+PRODUCT = {
+    f"product_{key}": key for key in ("image", "x", "y", "width", "edge", "shadow", "edges")
+}  # fmt: skip
+PICTURES = ("control_image", "init_image", "product_image")  # columns whose cells name one
+GROUNDS = {"plain": "plain", "纯色": "plain", "transparent": "transparent", "透明": "transparent"}
+YES, NO = ("yes", "true", "1", "x", "是"), ("no", "false", "0", "否")
 PLAIN = ("prompt", "negative_prompt", "preset", "model", "scheduler", "init_image", "format")
 NEARBY = ("on ", "in ", "at ", "by ", "with ", "under ", "over ", "beside ", "against ", "before ")
 
@@ -212,7 +220,9 @@ def _problem(sheet: Sheet, row: int, name: str, error: StudioError) -> Problem:
     return Problem(row, heading, sheet.where(row, name), error.message, error.hint)
 
 
-COLUMN_OF = {f"control.{key}": column for column, key in CONTROL.items()}
+COLUMN_OF = {f"control.{key}": column for column, key in CONTROL.items()} | {
+    f"product.{key}": column for column, key in PRODUCT.items()
+}
 
 
 def _single(sheet: Sheet, row: Row, defaults: Defaults) -> Iterator[dict[str, str]]:
@@ -231,7 +241,7 @@ def _single(sheet: Sheet, row: Row, defaults: Defaults) -> Iterator[dict[str, st
 def _values(name: str, cell: str, defaults: Defaults) -> list[str]:
     values = [one.strip() for one in cell.split("|")]
     values = [one for one in values if one] or [""]
-    if name not in ("control_image", "init_image"):
+    if name not in PICTURES:
         return values
     found: list[str] = []
     for value in values:  # "edges/" stands for every picture of that folder
@@ -258,6 +268,12 @@ def make_request(cells: Mapping[str, str], defaults: Defaults) -> GenerationRequ
         asked["control"] = _control(control, cells, defaults)
     if cells.get("init_image"):
         asked["init_image"] = _picture("init_image", cells["init_image"], defaults)
+    product = {key: cells[name] for name, key in PRODUCT.items() if cells.get(name)}
+    if product:
+        asked["product"] = _product(product, asked.get("product") or {}, defaults)
+    ground = _ground(cells)
+    if ground:
+        asked["background"] = ground
     return parse(GenerationRequest, asked)
 
 
@@ -266,6 +282,8 @@ def _prompt(cells: Mapping[str, str]) -> str:
     if not cells.get("prompt"):
         return _described(cells)
     known = {plain(name): value for name, value in cells.items()}
+    if _ground(cells):
+        known["background"] = "plain"
 
     def fill(found: re.Match[str]) -> str:
         word = _slot(found[1])
@@ -281,7 +299,8 @@ def _prompt(cells: Mapping[str, str]) -> str:
 
 def _described(cells: Mapping[str, str]) -> str:
     """'a red sneaker on a blue background, on a table, glossy' of what the row says."""
-    product, background = cells.get("product", ""), cells.get("background", "")
+    product = cells.get("product", "")
+    background = "plain" if _ground(cells) else cells.get("background", "")
     if not product:
         raise BadRequest("The row has neither a prompt nor a product.", field="prompt")
     thing = " ".join(filter(None, (cells.get("colour", ""), product)))
@@ -295,6 +314,12 @@ def _described(cells: Mapping[str, str]) -> str:
     elif scene:
         words.append(scene)
     return ", ".join(filter(None, [*words, cells.get("style", "")]))
+
+
+def _ground(cells: Mapping[str, str]) -> str:
+    """The background's cell as a request says it where it asks for a cut-out; '' where it is the scene's."""
+    cell = cells.get("background", "").casefold()
+    return cell if cell.startswith("#") else GROUNDS.get(cell, "")
 
 
 def _with_article(words: str) -> str:
@@ -358,6 +383,26 @@ def _control(found: Mapping[str, str], cells: Mapping[str, str], defaults: Defau
     control["image"] = _picture("control_image", found["image"], defaults)
     numbers = ("control_low", "control_high", "control_scale")
     return control | {CONTROL[name]: _number(name, cells[name]) for name in numbers if cells.get(name)}
+
+
+def _product(found: Mapping[str, str], usual: Mapping[str, Any], defaults: Defaults) -> dict[str, Any]:
+    """`usual`: the campaign's own, for what the row leaves out."""
+    if "image" not in found and not usual.get("image"):
+        raise BadRequest("A product's place without a product image.", field="product.image")
+    product: dict[str, Any] = dict(usual)
+    for key, cell in found.items():
+        if key == "image":
+            product[key] = _picture("product_image", cell, defaults)
+        else:
+            product[key] = _flag(cell) if key == "edges" else _number(f"product_{key}", cell)
+    return product
+
+
+def _flag(cell: str) -> bool:
+    word = cell.casefold()
+    if word not in (*YES, *NO):
+        raise BadRequest(f"{cell[:40]!r} is neither yes nor no.", field="product.edges")
+    return word in YES
 
 
 def _picture(column: str, cell: str, defaults: Defaults) -> str:

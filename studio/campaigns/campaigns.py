@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
-from studio.brand.grid import NAMES, Axis
+from studio.brand.grid import NAMES, Axis, matrix_axes
 from studio.brand.names import check_pattern
 from studio.brand.sheet import Defaults, Plan, Resolve, Sheet, make_plan, sheet_of, table_of
 from studio.brand.table import Cells
@@ -40,7 +40,7 @@ log = logging.getLogger(__name__)
 class Campaigns:
     """`give`, `look`, `cancel`: of the job queue. `ahead`: jobs of one campaign in the queue at a time.
 
-    `size_for`: as in brand.sheet.Defaults.
+    `size_for`: as in brand.sheet.Defaults. `ruled`: as in deliver.
     """
 
     def __init__(
@@ -54,9 +54,10 @@ class Campaigns:
         cancel: Cancel,
         ahead: int,
         size_for: Callable[[str, str], tuple[int, int] | None],
+        ruled: deliver.Ruled,
     ) -> None:
         self._home, self._library, self._ahead = home, library, ahead
-        self._size_for = size_for
+        self._size_for, self._ruled = size_for, ruled
         self._resolve, self._give, self._look, self._cancel = resolve, give, look, cancel
         self.store = Store(database)
         self._wake = threading.Condition()
@@ -87,11 +88,18 @@ class Campaigns:
     def create_grid(self, base: GenerationRequest, axes: Sequence[Axis], name: str) -> CampaignView:
         """As `create`, of an X/Y/Z grid: every cell is a run, all of them in shared batches."""
         table, planned = grid_shots(base, axes, self._resolve)
+        runs = [shot.resolved for shot in planned if shot.resolved]
+        forecast.check_disk(forecast.of(runs, self._library, self._home))
         grid = [{"field": axis.field, "labels": list(axis.labels)} for axis in axes]
         pattern = "_".join(["{row}", *(f"{{{name}}}" for name in NAMES[: len(axes)]), "{seed}"])
         id = self.store.add(name.strip() or "grid", table, Options(pattern=pattern, grid=grid), planned)
         self._call()
         return self.get(id)
+
+    def create_matrix(self, base: GenerationRequest, name: str) -> CampaignView:
+        """As `create_grid`, of every combination of the parts of its prompt, see `matrix_axes`."""
+        text, axes = matrix_axes(base.prompt)
+        return self.create_grid(base.model_copy(update={"prompt": text}), axes, name.strip() or text[:120])
 
     def get(self, id: str) -> CampaignView:
         """Raises NotFound (`campaign_not_found`)."""
@@ -115,7 +123,7 @@ class Campaigns:
 
     def results(self, id: str) -> bytes:
         """CSV with one line for each picture."""
-        return deliver.results(self.shots(id), self.pictures(id))
+        return deliver.results(self.shots(id), self.pictures(id), self._ruled)
 
     def contact_sheet(self, id: str) -> bytes:
         """PNG; of a grid, the grid."""
@@ -123,10 +131,10 @@ class Campaigns:
 
     def write_zip(self, id: str, stream: IO[bytes], channel: str = "") -> None:
         """Raises NotFound for a channel that has no pictures."""
-        deliver.write_zip(stream, self.store.get(id), self.shots(id), self.pictures(id), channel)
+        deliver.write_zip(stream, self.store.get(id), self.shots(id), self.pictures(id), self._ruled, channel)
 
     def write_folder(self, id: str, out: Path) -> None:
-        deliver.write_folder(out, self.store.get(id), self.shots(id), self.pictures(id))
+        deliver.write_folder(out, self.store.get(id), self.shots(id), self.pictures(id), self._ruled)
 
     def cancel(self, id: str) -> CampaignView:
         """No row begins any more; the ones in the queue are cancelled; finished pictures stay."""

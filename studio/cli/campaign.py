@@ -47,7 +47,7 @@ def campaign(
     fields = {key: value for key, value in (("preset", preset), ("model", model)) if value is not None}
     folder = out if out is not None else sheet.with_suffix("")
     with closing(open_studio()) as studio:
-        pictures = {} if check else upload_named(studio, sheet.parent, table)
+        pictures = upload_named(studio, sheet.parent, table)
         options = Options(pattern or PATTERN, fields, pictures)
         if check:
             return say_plan(studio, table, options, as_json)
@@ -72,9 +72,11 @@ def read_file(sheet: Path) -> bytes:
 
 def upload_named(studio: Studio, folder: Path, table: Any) -> dict[str, str]:
     """Ids of the pictures that cells name, looked for beside the sheet; a cell `edges/` means the folder."""
+    from studio.brand.sheet import PICTURES
+
     found: dict[str, str] = {}
     for row in table.rows:
-        for column in ("control_image", "init_image"):
+        for column in PICTURES:
             for value in filter(None, (one.strip() for one in row.cells.get(column, "").split("|"))):
                 for file in files_of(folder, value):
                     key = named(file, folder, value)

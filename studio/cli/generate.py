@@ -41,6 +41,23 @@ def generate(
     control_scale: Annotated[float | None, typer.Option(help="How strongly the edges act.")] = None,
     init: Annotated[Path | None, typer.Option(help="Picture to start from.")] = None,
     strength: Annotated[float | None, typer.Option(help="How far from --init, above 0 to 1.")] = None,
+    refiner: Annotated[
+        str | None, typer.Option(help="Model that goes on with the last steps (SDXL).")
+    ] = None,
+    refiner_at: Annotated[float | None, typer.Option(help="Share of the steps after which it does.")] = None,
+    draft: Annotated[bool, typer.Option("--draft", help="Faster and rougher.")] = False,
+    product: Annotated[
+        Path | None, typer.Option(help="Product whose own pixels stand in the picture.")
+    ] = None,
+    product_at: Annotated[
+        str | None, typer.Option(help="X,Y,WIDTH: its middle and its base, shares of the picture.")
+    ] = None,
+    product_edge: Annotated[float | None, typer.Option(help="px over which its rim fades.")] = None,
+    product_shadow: Annotated[float | None, typer.Option(help="0 is none, 1 the darkest.")] = None,
+    product_edges: Annotated[bool, typer.Option("--product-edges", help="Its outline guides.")] = False,
+    background: Annotated[
+        str | None, typer.Option(help="scene, plain, transparent or a colour such as #F4F1EA.")
+    ] = None,
     out: Annotated[
         Path | None, typer.Option(help="Folder for the pictures; left out: the library's own files.")
     ] = None,
@@ -59,23 +76,32 @@ def generate(
         "prompt": prompt, "preset": preset, "model": model, "negative_prompt": negative, "width": width,
         "height": height, "steps": steps, "guidance": guidance, "scheduler": scheduler, "seed": seed,
         "count": count, "strength": strength, "loras": [stack_row(row) for row in lora or ()] or None,
+        "refiner": refining(refiner, refiner_at), "draft": draft or None, "background": background,
     }  # fmt: skip
+    place = given({"edge": product_edge, "shadow": product_shadow, "edges": product_edges or None}) | placed(
+        product_at
+    )
+    if product is None and place:
+        raise BadRequest("--product-... place --product.", hint="Give --product FILE.", field="product")
     edges = {"low": low, "high": high, "scale": control_scale}
     if canny is None and given(edges):
         raise BadRequest(
             "--low, --high and --control-scale steer --canny.", hint="Give --canny FILE.", field="control"
         )
-    pictures = {"init_image": read_picture(init, "init_image"), "image": read_picture(canny, "control.image")}
-    parse(GenerationRequest, given(asked))  # mistakes are told before torch is imported
+    pictures = given(
+        {"init_image": read_picture(init, "init_image"), "control": read_picture(canny, "control.image"),
+         "product": read_picture(product, "product.image")}
+    )  # fmt: skip
+    frames = {"control": {"type": "canny", **given(edges)}, "product": place}
+    # Mistakes are told before torch is imported, and before a picture is sent.
+    parse(GenerationRequest, filled(given(asked), dict.fromkeys(pictures, "-"), frames))
     home = read_settings().home
     address = server or ("" if alone else running(home))
     if address:
-        return ask(Server(address), given(asked), given(pictures), given(edges), Keep(home, out))
+        return ask(Server(address), given(asked), pictures, frames, Keep(home, out))
     with closing(open_studio()) as studio:
-        ids = {field: studio.upload(data) for field, data in pictures.items() if data is not None}
-        if "image" in ids:
-            asked["control"] = {"type": "canny", "image": ids.pop("image"), **given(edges)}
-        request = parse(GenerationRequest, given({**asked, **ids}))
+        ids = {field: studio.upload(data) for field, data in pictures.items()}
+        request = parse(GenerationRequest, filled(given(asked), ids, frames))
         studio.resolve(request)  # names too
         studio.start()
         run(studio, studio.submit(request), out)
@@ -83,6 +109,23 @@ def generate(
 
 def given(fields: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if value is not None}
+
+
+def filled(asked: dict[str, Any], ids: Mapping[str, str], frames: Mapping[str, Any]) -> dict[str, Any]:
+    """The request with its pictures. `frames`: what else is said of one, by its field."""
+    pictures = {field: {**frames[field], "image": id} if field in frames else id for field, id in ids.items()}
+    return {**asked, **pictures}
+
+
+def placed(text: str | None) -> dict[str, float]:
+    """`X,Y,WIDTH`, or the first of them. Raises BadRequest."""
+    parts = text.split(",") if text else []
+    try:
+        return dict(zip(("x", "y", "width")[: len(parts)], map(float, parts), strict=True))
+    except ValueError:
+        raise BadRequest(
+            f"--product-at {text!r}: not one to three numbers.", hint="Write 0.5,0.8,0.4.", field="product"
+        ) from None
 
 
 def stack_row(text: str) -> dict[str, Any]:
@@ -96,6 +139,17 @@ def stack_row(text: str) -> dict[str, Any]:
         raise BadRequest(
             f"--lora {text!r}: the weight is not a number.", hint="Write NAME:0.8.", field="loras"
         ) from None
+
+
+def refining(model: str | None, at: float | None) -> dict[str, Any] | None:
+    """Raises BadRequest for a share without a model."""
+    if model is None:
+        if at is not None:
+            raise BadRequest(
+                "--refiner-at says when --refiner begins.", hint="Give --refiner NAME.", field="refiner"
+            )
+        return None
+    return given({"model": model, "at": at})
 
 
 def read_picture(file: Path | None, field: str) -> bytes | None:
@@ -134,15 +188,13 @@ def run(studio: Studio, job: JobView, out: Path | None) -> None:
 
 
 def ask(
-    server: Server, asked: dict[str, Any], pictures: dict[str, bytes], edges: dict[str, Any], keep: Keep
+    server: Server, asked: dict[str, Any], pictures: dict[str, bytes], frames: Mapping[str, Any], keep: Keep
 ) -> None:
     """The same through a running studio. Raises what it says."""
     from studio.cli.server import NoServer
 
     ids = {field: server.upload(data) for field, data in pictures.items()}
-    if "image" in ids:
-        asked["control"] = {"type": "canny", "image": ids.pop("image"), **edges}
-    job = server.submit({**asked, **ids})
+    job = server.submit(filled(asked, ids, frames))
     with cancelled_by_ctrl_c(lambda: server.cancel(job)):
         for name, data in server.events(job):
             if name == "picture":

@@ -44,7 +44,8 @@ def stamp(png: bytes, request: ResolvedRequest, seed: int, prints: Fingerprints 
     text = write(request, seed, prints)
     if request.format == "png":
         return _with_texts(png, {PARAMETERS: text, OWN: own})
-    picture = Image.open(io.BytesIO(png), formats=["PNG"]).convert("RGB")
+    opened = Image.open(io.BytesIO(png), formats=["PNG"])
+    picture = opened.convert("RGBA" if request.format == "webp" and opened.mode == "RGBA" else "RGB")
     exif = Image.Exif()
     exif.get_ifd(ExifTags.IFD.Exif).update(
         {

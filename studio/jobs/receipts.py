@@ -94,8 +94,10 @@ class Weights:
 
     def cache_key(self, request: ResolvedRequest, snapshot: Mapping[str, Any], pictures: list[str]) -> str:
         """Equal for jobs that make equal pictures. `pictures`: hashes of those that the request names."""
-        asked = request.model_dump(mode="json", exclude={"init_image", "mask"})
-        asked["control"] = None if request.control is None else request.control.model_dump(exclude={"image"})
+        asked = request.model_dump(
+            mode="json",
+            exclude={"init_image": True, "mask": True, "control": {"image"}, "product": {"image"}},
+        )
         text = json.dumps([asked, snapshot, pictures], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 

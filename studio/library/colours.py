@@ -20,17 +20,17 @@ NAMES = (*dict.fromkeys(name for _, name in HUES), "brown", "black", "grey", "wh
 
 
 def colours_of(data: bytes) -> tuple[str, ...]:
-    """Names from NAMES, the most common first; empty for what is no picture."""
+    """Names from NAMES, the most common first; transparent parts have none, what is no picture neither."""
     try:
         with Image.open(io.BytesIO(data)) as picture:
             picture.draft("RGB", (4 * SIDE, 4 * SIDE))
-            small = picture.convert("RGB").resize((SIDE, SIDE), Image.Resampling.BOX)
+            small = picture.convert("RGBA").resize((SIDE, SIDE), Image.Resampling.BOX)
     except (UnidentifiedImageError, OSError):
         return ()
     pixels = small.tobytes()
-    names = (name_of(*pixels[at : at + 3]) for at in range(0, len(pixels), 3))
-    counted = Counter(names).most_common()
-    return tuple(name for name, count in counted if count >= SHARE * SIDE * SIDE)
+    seen = [pixels[at : at + 3] for at in range(0, len(pixels), 4) if pixels[at + 3] > 127]
+    counted = Counter(name_of(*pixel) for pixel in seen).most_common()
+    return tuple(name for name, count in counted if count >= SHARE * len(seen))
 
 
 def name_of(red: int, green: int, blue: int) -> str:

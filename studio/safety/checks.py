@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageFilter
 
+from studio.safety.outgoing import on_white
 from studio.safety.protected import THRESHOLD, Protected
 from studio.safety.protected_features import Picture
 from studio.safety.rules import Policy
@@ -133,7 +134,8 @@ def _blurred(picture: Image.Image, checked: tuple[Checked, ...]) -> Image.Image:
 
 
 def _opened(file: bytes) -> Image.Image:
-    return Image.open(io.BytesIO(file), formats=["PNG", "JPEG", "WEBP"]).convert("RGB")
+    """What is hidden by transparency is not looked at, and not shown by a blur."""
+    return on_white(Image.open(io.BytesIO(file), formats=["PNG", "JPEG", "WEBP"]))
 
 
 def _png(picture: Image.Image) -> bytes:

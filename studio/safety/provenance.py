@@ -51,11 +51,13 @@ class Provenance:
 
         `mark`: whether this picture is marked, whatever others are; None = as all are.
 
-        Gone: prompt, seed, settings and every other note. Kept: the colour profile.
+        Gone: prompt, seed, settings and every other note. Kept: the colour profile, and transparency;
+        on what is cut out nothing is drawn.
         """
         opened = Image.open(io.BytesIO(file), formats=list(MIMES))
+        alpha = opened.convert("RGBA").getchannel("A") if opened.has_transparency_data else None
         picture = opened.convert("RGB")
-        pixels = np.asarray(picture if decorate is None else decorate(picture))
+        pixels = np.asarray(picture if decorate is None or alpha is not None else decorate(picture))
         if (self._marks if mark is None else mark) and min(pixels.shape[:2]) >= SMALLEST:
             pixels = self._marker.embed(pixels, origin.mark)
 
@@ -63,7 +65,10 @@ class Provenance:
             return self._notary.sign(data, mime, origin.picture, origin.model, origin.made)
 
         profile = opened.info.get("icc_profile") or _srgb()
-        return Outgoing(Image.fromarray(pixels), str(opened.format), profile, seal)
+        marked_picture = Image.fromarray(pixels)
+        if alpha is not None:
+            marked_picture.putalpha(alpha)
+        return Outgoing(marked_picture, str(opened.format), profile, seal)
 
     def verify(self, file: bytes, marked: Callable[[str], Sequence[str]]) -> Verification:
         """See `verify.verify`."""

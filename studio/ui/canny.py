@@ -10,7 +10,7 @@ import gradio as gr
 from studio.catalog import CONTROLS
 from studio.errors import StudioError
 from studio.schema import ImageRow, JobView
-from studio.ui import stage
+from studio.ui import product, stage
 from studio.ui.form import Form, Page, default_model, negative_box, prompt_box, run_fields, size_chips
 from studio.ui.html import Markup, data_uri, element, picture_url
 from studio.ui.parts import board, picker
@@ -47,9 +47,10 @@ def build(page: Page) -> dict[str, Any]:
                 size = size_chips(page, "canny")
                 negative = negative_box(page, "canny")
                 fields = run_fields(page, "canny")
+            placing = product.fields(t, "canny", outline=False)
         with gr.Column(elem_classes=["right"], min_width=0):
             view = board(start_view(page), elem_id="canny-stage")
-    form = Form(page, {"prompt": prompt, "negative_prompt": negative, "size": size, **fields})
+    form = Form(page, {"prompt": prompt, "negative_prompt": negative, "size": size, **placing, **fields})
     page.forms.append(form)
     bench = Bench(
         page,

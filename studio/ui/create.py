@@ -9,8 +9,8 @@ import gradio as gr
 from pydantic import BaseModel
 
 from studio.errors import StudioError
-from studio.schema import GenerationRequest, ImageRow, parse, parse_json
-from studio.ui import outlook, stage
+from studio.schema import DRAWN, GenerationRequest, ImageRow, parse, parse_json
+from studio.ui import matrix, outlook, product, refiner, rules, stage
 from studio.ui.form import (
     Form,
     Page,
@@ -28,7 +28,7 @@ from studio.ui.form import (
 )
 from studio.ui.html import Markup, element
 from studio.ui.parts import board, dropper
-from studio.ui.run import AT_ONCE, QUIET, Updates, busy, buttons, cancel, idle, told
+from studio.ui.run import AT_ONCE, CAMPAIGN, QUIET, Updates, busy, buttons, cancel, idle, told
 from studio.ui.scene import Scene, watch
 from studio.ui.text import Text
 
@@ -42,16 +42,22 @@ def build(page: Page) -> dict[str, Any]:
         with gr.Column(elem_classes=["left"], min_width=0):
             note = gr.HTML(Markup(""), elem_id="preset-note", apply_default_css=False)
             prompt = prompt_box(page, "create")
+            draws = rules.build("create-draws")
             negative = negative_box(page, "create")
             size = size_chips(page, "create")
             count = count_chips(page, "create")
             go, stop = buttons(t, "create")
             foreseen = outlook.outlook(page, "create")
+            lights = rules.build("create-rules")
             with gr.Accordion(t("styles"), open=False, elem_id="create-styles"):
                 loras = lora_stack(page, "create", prompt)
             with gr.Accordion(t("settings"), open=False, elem_id="create-settings"):
+                combine = matrix.switch(t)
                 fields = run_fields(page, "create")
                 model = model_choice(page, "create", size)
+                refining = refiner.fields(t, page.studio, "create", model)
+                draft = gr.Checkbox(False, label=t("draft"), info=t("draft_info"), elem_id="create-draft")
+            placing = product.fields(t, "create")
             taken = gr.HTML(Markup(""), elem_id="create-taken", apply_default_css=False)
             drop = dropper(t, "create-drop", t("take_settings"), "/api/v1/infotext")
         with gr.Column(elem_classes=["right"], min_width=0):
@@ -66,6 +72,9 @@ def build(page: Page) -> dict[str, Any]:
             "count": count,
             "loras": loras,
             "model": model,
+            **refining,
+            "draft": draft,
+            **placing,
             **fields,
         },
     )
@@ -74,6 +83,9 @@ def build(page: Page) -> dict[str, Any]:
         "form": form,
         "note": note,
         "outlook": foreseen,
+        "rules": lights,
+        "draws": draws,
+        "matrix": combine,
         "taken": taken,
         "drop": drop,
         "prompt": prompt,
@@ -89,8 +101,9 @@ def wire(page: Page) -> None:
     parts = page.parts["create"]
     form, desk = parts["form"], Desk(page, parts)
     outputs = [*desk.shown(), page.kept]
-    parts["go"].click(desk.generate, form.inputs(page.kept), outputs, **QUIET)
+    parts["go"].click(desk.generate, form.inputs(page.kept, parts["matrix"]), outputs, **QUIET)
     outlook.wire(page, form, parts["outlook"])
+    rules.wire(page, form, parts["rules"], parts["draws"])
     parts["stop"].click(cancel(page.studio), parts["job"], None, **AT_ONCE)
     parts["view"].select(desk.again, form.inputs(page.kept), outputs, **QUIET)
     parts["drop"].input(desk.take, {parts["drop"]}, [*form.fields.values(), parts["taken"]], **AT_ONCE)
@@ -114,7 +127,18 @@ class Desk:
         return [*(self.parts[name] for name in names), self.form.fields["seed"]]
 
     def generate(self, data: Mapping[Any, Any]) -> Iterator[Updates]:
-        yield from self.run(data, lambda: self.form.read(data))
+        if data[self.parts["matrix"]]:
+            yield from told(self.t, self.parts, lambda: self.combine(data))
+        else:
+            yield from self.run(data, lambda: self.form.read(data))
+
+    def combine(self, data: Mapping[Any, Any]) -> Iterator[Updates]:
+        """A prompt matrix. It runs as a campaign: a reload loses sight of it, not the pictures."""
+        id = matrix.start(self.studio, self.form.read(data))
+        yield busy(self.parts, f"{CAMPAIGN}{id}")
+        for seen in matrix.follow(self.studio, self.t, id):
+            yield {self.parts["view"]: seen}
+        yield {**idle(self.parts), self.parts["strip"]: self.strip()}
 
     def again(self, data: Mapping[Any, Any], event: gr.EventData) -> Iterator[Updates]:
         """Vary, ten of it, and upscale: new runs made from a finished picture."""
@@ -186,7 +210,8 @@ class Desk:
 
     def reuse(self, image: ImageRow) -> Updates:
         """The form as it was for this picture, its own seed kept."""
-        asked = asked_by(image.request) | {"count": 1, "seed": image.seed, "keep_seed": True}
+        asked = asked_by(image.request) | product.asked_by(image.request)
+        asked |= {"count": 1, "seed": image.seed, "keep_seed": True}
         return {**self.form.fill(asked), self.form.fields["prompt"]: image.request.prompt}
 
     def take(self, data: Mapping[Any, Any]) -> Updates:
@@ -247,7 +272,9 @@ def asked_for(request: GenerationRequest) -> dict[str, Any]:
     }
     asked["keep_seed"] = "seed" in asked
     asked["loras"] = [{"name": lora.name, "weight": lora.weight} for lora in request.loras]
-    return asked
+    asked |= product.asked_by(request)
+    asked["draft"] = request.draft
+    return {**asked, **refiner.asked_by(request)} if request.model is not None else asked
 
 
 def size_of(page: Page, request: GenerationRequest) -> Any:
@@ -260,7 +287,7 @@ def size_of(page: Page, request: GenerationRequest) -> Any:
 
 def remade(image: ImageRow, verb: str) -> GenerationRequest:
     """`vary`, `variants`: the picture as a start with new seeds; `upscale`: the same at twice its pixels."""
-    asked = image.request.model_dump() | {"count": VARIANTS if verb == "variants" else 1}
+    asked = image.request.model_dump(exclude=DRAWN) | {"count": VARIANTS if verb == "variants" else 1}
     if verb != "upscale":
         asked |= {"init_image": image.id, "strength": VARY, "mask": None, "seed": None, "upscale": 1.0}
     else:

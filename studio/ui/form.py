@@ -23,6 +23,7 @@ from studio.schema import (
     parse,
 )
 from studio.studio import Studio
+from studio.ui import product, refiner
 from studio.ui.html import Markup, element
 from studio.ui.parts import stack, stacked, unstacked
 from studio.ui.run import AT_ONCE
@@ -57,7 +58,8 @@ class Page:
 
 @dataclass(frozen=True)
 class Form:
-    """`fields`: component by request field; besides those `size` ("128x128") and `keep_seed`."""
+    """`fields`: component by request field; besides those `size` ("128x128"), `keep_seed`, and for
+    the refiner `refiner` (its name, "" = none) and `refiner_at`; for product and ground see ui/product.py."""
 
     page: Page
     fields: dict[str, Any]
@@ -76,6 +78,8 @@ class Form:
             asked["width"], asked["height"] = (int(side) for side in str(size).split("x"))
         if rows:
             asked["loras"] = unstacked(rows)
+        asked |= {"refiner": refiner.read(asked.pop("refiner", ""), asked.pop("refiner_at", None))}
+        asked |= product.read(asked)
         for name in ("steps", "count", "seed"):
             if asked.get(name) is not None:
                 asked[name] = int(asked[name])
@@ -97,9 +101,14 @@ class Form:
             if name == "loras":
                 updates[component] = stacked(value, locked=held)
                 continue
+            if name == "product_image":
+                updates[component] = value
+                continue
             updates[component] = gr.update(value=value, interactive=not held)
             if name == "model":  # models come and go while the page is open
                 updates[component]["choices"] = model_rows(self.page.studio)
+            if name in ("refiner", "refiner_at"):
+                updates[component] |= refiner.seen(t, self.page.studio, asked["model"])[name]
             if name in LABELS:
                 label = t(LABELS[name])
                 updates[component]["label"] = f"{label} · {t('locked_by', title=title)}" if held else label
@@ -133,6 +142,8 @@ def asked_by(request: ResolvedRequest) -> dict[str, Any]:
         "scheduler": request.scheduler,
         "model": request.model,
         "loras": [{"name": lora.name, "weight": lora.weight} for lora in request.loras],
+        **refiner.asked_by(request),
+        "draft": request.draft,
     }
 
 

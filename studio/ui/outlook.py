@@ -16,7 +16,7 @@ from studio.ui.parts import gigabytes
 from studio.ui.run import AT_ONCE
 from studio.ui.text import Text
 
-WATCHED = ("size", "count", "steps", "guidance", "model")  # fields that change it
+WATCHED = ("size", "count", "steps", "guidance", "model", "refiner")  # fields that change it
 ROUND = 10.0  # seconds from which a time is told without its tenths
 
 

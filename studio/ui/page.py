@@ -175,7 +175,13 @@ def welcome(page: Page, kept: Mapping[str, Any]) -> Updates:
 def restored(studio: Studio, kept: Mapping[str, Any], preset: Preset | None) -> dict[str, Any]:
     """Fields of an earlier visit that can still be set: neither locked since, nor gone."""
     locked = preset.locked if preset is not None else ()
-    held = {*locked, "model", *(["size"] if {"width", "height"} & set(locked) else [])}
+    held = {
+        *locked,
+        "model",
+        "refiner",
+        "refiner_at",
+        *(["size"] if {"width", "height"} & set(locked) else []),
+    }
     choices: Mapping[str, Container[Any]] = {
         "size": {value for _, value in with_channels(sizes(default_model(studio)), preset)},
         "scheduler": SCHEDULERS,

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from studio import infotext
+from studio.products import NOTES
 from studio.schema import ImageRow
 from studio.ui.html import Markup, data_uri, element, join, picture_url
 from studio.ui.scene import Scene
@@ -144,6 +145,7 @@ def caption(t: Text, image: ImageRow) -> str:
         t("seed_is", seed=image.seed),
         f"{image.width} × {image.height}",
         t("took", seconds=f"{image.seconds:.1f}"),
+        *(t(f"noted_{note}") for note in image.notes if note in NOTES),
     )
     return " · ".join(facts)
 

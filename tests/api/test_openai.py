@@ -198,7 +198,7 @@ def test_models_are_listed(ai: openai.OpenAI) -> None:
         ({"prompt": "a", "n": True}, "n"),
         ({"prompt": "a", "size": "big"}, "size"),
         ({"prompt": "a", "size": "513x512"}, "width"),
-        ({"prompt": "a", "background": "transparent"}, "background"),
+        ({"prompt": "a", "background": "transparent", "output_format": "jpeg"}, "format"),
         ({"prompt": "a", "output_format": "gif"}, "output_format"),
         ({"prompt": "a", "partial_images": 4}, "partial_images"),
         ({"prompt": "a", "promt": "b"}, "promt"),

@@ -17,7 +17,8 @@ SOURCES = "\n".join(
 )
 BUILT = (  # made from a prefix
     "tab_", "field_", "state_", "stack_", "schedulers_", "loras_", "models_", "train_", "check_", "shot_",
-    "role_", "policy_",
+    "product_", "ground_", "noted_",
+    "role_", "policy_", "rules_",
 )  # fmt: skip
 
 

@@ -22,6 +22,7 @@ from studio.api.views import image_url
 from studio.errors import Conflict, NotFound, StudioError
 from studio.schema import (
     FINAL,
+    TRANSPARENT,
     Cancelled,
     Failed,
     GenerationRequest,
@@ -50,13 +51,13 @@ def answer(studio: Studio, wish: Generate, job: JobView, base: str) -> Pictures:
     as_url = wish.response_format == "url" or (
         wish.response_format is None and (wish.model or "").startswith("dall-e")
     )
-    framed = job.request.prompt if job.request.prompt != wish.prompt else None
-    data = [
-        Datum(url=base + image_url(row.id), revised_prompt=framed)
-        if as_url
-        else Datum(b64_json=encoded(file_of(studio, row, wish)), revised_prompt=framed)
-        for row in job.images
-    ]
+    data = []
+    for row in job.images:  # framed by a preset, drawn from wildcards: then each has its own
+        told = row.request.prompt if row.request.prompt != wish.prompt else None
+        if as_url:
+            data.append(Datum(url=base + image_url(row.id), revised_prompt=told))
+        else:
+            data.append(Datum(b64_json=encoded(file_of(studio, row, wish)), revised_prompt=told))
     return Pictures(created=int(job.created), data=data, usage=usage_of(studio, job), **view_of(wish, job))
 
 
@@ -66,7 +67,7 @@ def view_of(wish: Generate, job: JobView) -> dict[str, str]:
         "size": size or f"{job.request.width}x{job.request.height}",
         "quality": QUALITIES.get(wish.quality or "", "medium"),
         "output_format": job.request.format,
-        "background": "opaque",
+        "background": TRANSPARENT if job.request.background == TRANSPARENT else "opaque",
     }
 
 
@@ -89,7 +90,9 @@ def file_of(studio: Studio, row: ImageRow, wish: Generate) -> bytes:
 
 def repacked(data: bytes, format: str, size: tuple[int, int] | None = None, quality: int = 90) -> bytes:
     """A picture of ours encoded anew, at `size` px where one is given."""
-    picture = Image.open(io.BytesIO(data)).convert("RGB")
+    opened = Image.open(io.BytesIO(data))
+    clear = opened.has_transparency_data and format != "jpeg"
+    picture = opened.convert("RGBA" if clear else "RGB")
     picture = picture if size is None else picture.resize(size, Image.Resampling.BICUBIC)
     out = io.BytesIO()
     picture.save(out, format, **({} if format == "png" else {"quality": quality}))

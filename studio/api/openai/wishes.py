@@ -14,7 +14,7 @@ from studio.api import pictures
 from studio.api.openai.shapes import Edit, Generate
 from studio.errors import BadRequest
 from studio.models import ModelRow
-from studio.schema import GenerationRequest, parse
+from studio.schema import SCENE, TRANSPARENT, GenerationRequest, parse
 from studio.studio import Studio
 from studio.uploads import Upload
 
@@ -40,15 +40,11 @@ REPAINT = 1.0  # strength where a mask says what is new
 
 def fields_of(studio: Studio, wish: Generate) -> dict[str, Any]:
     """For a GenerationRequest; pictures apart. Raises BadRequest, NotFound."""
-    if wish.background == "transparent":
-        raise BadRequest(
-            "Transparent pictures are not made.", hint="Use background: opaque.", field="background",
-            code="unsupported_value",
-        )  # fmt: skip
     fields: dict[str, Any] = {
         "prompt": wish.prompt,
         "count": wish.n or 1,
         "format": wish.output_format or "png",
+        "background": TRANSPARENT if wish.background == TRANSPARENT else SCENE,
     }
     fields |= {name: value for name in SAME if (value := getattr(wish, name)) is not None}
     if wish.model and not THEIRS.fullmatch(wish.model):

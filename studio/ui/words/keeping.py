@@ -195,12 +195,16 @@ KEEPING: Mapping[str, tuple[str, str]] = {
         "sku, product, colour, background, scene, style or prompt (with {column} in it), negative prompt, "
         "size or width and height, seed, count, preset, model, scheduler, steps, guidance, loras "
         "(NAME:0.8; NAME), control image, control low, control high, control scale, init image, strength, "
-        "format, channel.",
+        "product image, product x, product y, product width, product edge, product shadow, product edges, "
+        "format, channel. A background may also be plain, transparent or a colour such as #F4F1EA.",
         "sku 货号、product 产品、colour 颜色、background 背景、scene 场景、style 风格，或 prompt 提示词"
         "（可写 {column}，即列名）；negative prompt 反向提示词、size 尺寸、seed 种子、count 数量、"
         "preset 预设、"
         "model 模型、scheduler 采样器、steps 步数、guidance 引导强度、loras（名称:0.8）、"
-        "control image 控制图、init image 参考图、strength 重绘幅度、format 格式、channel 渠道。",
+        "control image 控制图、init image 参考图、strength 重绘幅度、product image 产品图、"
+        "product x、product y、product width、product edge、product shadow 阴影、product edges 产品轮廓、"
+        "format 格式、channel 渠道。"
+        "background 也可写“纯色”“透明”或 #F4F1EA 这样的颜色。",
     ),
     "campaign_upload": ("Upload a sheet, with its pictures", "上传表格（可附带图片）"),
     "campaign_name": ("Name of the campaign", "活动名称"),

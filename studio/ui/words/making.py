@@ -79,6 +79,18 @@ MAKING: Mapping[str, tuple[str, str]] = {
     "dice": ("New seed", "换一个种子"),
     "keep_seed": ("Keep this seed", "固定此种子"),
     "model": ("Model", "模型"),
+    "refiner": ("Refiner", "精修模型"),
+    "refiner_none": ("None", "不使用"),
+    "refiner_info": (
+        "A second model draws the last steps: finer detail, more memory.",
+        "由第二个模型完成最后几步：细节更精细，占用更多内存。",
+    ),
+    "draft": ("Draft", "草稿"),
+    "draft_info": (
+        "The last steps without guidance: faster, a little rougher.",
+        "最后几步不做引导：更快，细节略粗。",
+    ),
+    "refiner_at": ("Refiner begins after", "精修起点"),
     "styles": ("LoRA styles", "LoRA 风格"),
     "settings": ("More settings", "更多设置"),
     "generate": ("Generate", "生成"),
