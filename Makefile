@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test check lint types bench soak pocket screenshots clean
+.PHONY: run test check lint types bench bench-gpu soak pocket screenshots clean
 
 run: $(VENV)/.run
 	HOST=$(HOST) PORT=$(PORT) $(BIN)/python app.py $(ARGS)
@@ -24,7 +24,10 @@ types: $(VENV)/.dev
 check: lint types
 
 bench: $(VENV)/.dev
-	$(BIN)/python bench/step_batching.py
+	$(BIN)/python bench/cpu.py $(ARGS)
+
+bench-gpu: $(VENV)/.dev
+	$(BIN)/python -m bench.gpu $(ARGS)
 
 soak: $(VENV)/.dev
 	$(BIN)/python bench/soak_kill.py $(ARGS)

@@ -40,15 +40,15 @@ def requests(steps: int) -> list[ResolvedRequest]:
     ]  # fmt: skip
 
 
-def pictures(backend: str, home: Path, steps: int) -> tuple[list[np.ndarray], int, float]:
-    """Pictures in the order of the requests, bytes of the weights, seconds."""
+def pictures(backend: str, home: Path, steps: int, **fields: object) -> tuple[list[np.ndarray], int, float]:
+    """Pictures in the order of the requests, bytes of the weights, seconds. `fields`: of all requests."""
     settings = Settings(home=home, device="cpu", backend=backend)
     engine = Engine(settings, Models(settings))
     engine.load("pocket")
     held = dict(engine.status().resident)["pocket"]
     begun = time.perf_counter()
     for place, request in enumerate(requests(steps)):
-        engine.submit(str(place), request, {})
+        engine.submit(str(place), request.model_copy(update=fields), {})
     found = {}
     while not engine.idle():
         for name, event in engine.tick():
@@ -61,6 +61,13 @@ def pictures(backend: str, home: Path, steps: int) -> tuple[list[np.ndarray], in
     return [found[place] for place in sorted(found)], held, took
 
 
+def apart(some: list[np.ndarray], others: list[np.ndarray]) -> str:
+    """How far pictures are from each other, as a sentence."""
+    pairs = zip(some, others, strict=True)
+    psnr = sorted(20 * np.log10(255 / max(1e-9, np.sqrt(np.square(a - b).mean()))) for a, b in pairs)
+    return f"PSNR of {len(psnr)} pictures: least {psnr[0]:.1f}, median {statistics.median(psnr):.1f} dB"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--steps", type=int, default=20)
@@ -68,12 +75,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as place:
         plain, plain_bytes, plain_seconds = pictures("bfloat16", Path(place), steps)
         eight, eight_bytes, eight_seconds = pictures("int8", Path(place), steps)
-    pairs = zip(plain, eight, strict=True)
-    psnr = sorted(20 * np.log10(255 / max(1e-9, np.sqrt(np.square(a - b).mean()))) for a, b in pairs)
     print(
         f"bytes {eight_bytes / 2**20:.1f} of {plain_bytes / 2**20:.1f} MiB: {eight_bytes / plain_bytes:.3f}"
     )
-    print(f"PSNR of {len(psnr)} pictures: least {psnr[0]:.1f}, median {statistics.median(psnr):.1f} dB")
+    print(apart(plain, eight))
     print(f"seconds {eight_seconds:.1f} of {plain_seconds:.1f}: {eight_seconds / plain_seconds:.2f}")
 
 

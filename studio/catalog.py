@@ -46,6 +46,7 @@ BACKENDS: Mapping[str, Backend] = {
     "float16": Backend("PyTorch float16", "float16", ("cuda",)),
     "int8": Backend("PyTorch, weights in 8 bits", "bfloat16", ("cpu", "cuda")),
     "openvino": Backend("OpenVINO, bfloat16 where the CPU has it", "bfloat16", ("cpu",), "openvino"),
+    "openvino-int8": Backend("OpenVINO, UNet in 8 bits", "bfloat16", ("cpu",), "nncf"),
 }
 
 FAMILIES: Mapping[str, Family] = {

@@ -220,7 +220,11 @@ def backend(settings: Settings) -> Iterator[Check]:
     if settings.backend != "auto":
         needs = BACKENDS[settings.backend].package
         found = f"{BACKENDS[settings.backend].label} (STUDIO_BACKEND={settings.backend}){extra}"
-        mend = f'{sys.executable} -m pip install "brand-studio[{needs}]"' if needs and not have else ""
+        mend = (
+            f'{sys.executable} -m pip install "brand-studio[{settings.backend}]"'
+            if needs and not installed(needs)
+            else ""
+        )
         yield Check("backend", "missing" if mend else "ok", found, mend)
         return
     try:

@@ -39,7 +39,7 @@ class Settings(BaseSettings):
     device: str = Field("auto", description="auto, cpu, cuda, cuda:1, mps.")
     backend: str = Field(
         "auto",
-        description="float32 (exact), bfloat16, int8 (half the memory), openvino; "
+        description="float32 (exact), bfloat16, int8 (half the memory), openvino, openvino-int8; "
         "auto = what was fastest at first start.",
     )
     memory: str = Field("", description="For weights and activations, such as 4GiB; empty = what is free.")
@@ -51,6 +51,10 @@ class Settings(BaseSettings):
     disk_free: int = Field(
         2 * 2**30, ge=0,
         description="Bytes that must be free on the library's disk for a new job, or a twentieth of it.",
+    )
+    copies: int = Field(
+        20 * 2**30, ge=0,
+        description="Most bytes of weights kept a second time in the type they are computed in; 0 = none.",
     )
     download: Literal["internal", "client"] = Field(
         "internal", description="Downloaded pictures hold: internal = their settings too, client = pixels."

@@ -15,9 +15,11 @@ from torch import Tensor
 from studio.engine import memory, preview, weights
 from studio.engine.backends import choose
 from studio.engine.backends.networks import numbered
+from studio.engine.backends.trial import Trial
 from studio.engine.backends.workshop import Workshop
 from studio.engine.components import Components
 from studio.engine.conditions import Conditioner
+from studio.engine.copying import Copier
 from studio.engine.decode import Decoder, Finished
 from studio.engine.denoise import Batch, advance, batch, step
 from studio.engine.job import Job
@@ -61,11 +63,14 @@ class Engine:
             memory.hold_back()
         self.choice = choose(settings, self.device)
         self.dtype = self.choice.dtype
-        self._workshop = Workshop(settings, self.choice)
+        self._workshop, self._trial = Workshop(settings, self.choice), Trial(settings, self.choice)
         self.planner = Planner(settings, models, self.device, kind_of(self.choice.name, numbered(self.dtype)))
         # Networks in 8 bits are not told from others by their names and shapes: each model has its own.
         self._eight = self.choice.name == "int8"
         self._components = None if self._eight else Components(models.hashes)
+        self._copier = Copier(models.copies, models.networks) if self.dtype.itemsize == 2 else None
+        if self._copier is not None:
+            self._copier.start()
         self._residency = Residency(
             load=self._load,
             need=self._need,
@@ -90,6 +95,11 @@ class Engine:
         with self._residency.lease(model):
             pass
 
+    def try_backends(self) -> None:
+        """Beside serving and for the next start: whether one that takes long to make is faster here."""
+        if self.device.type == "cpu":
+            self._trial.start()
+
     def _need(self, name: str) -> int:
         if self._eight:
             return self.models.shapes(name).weights(kind_of("int8", numbered(self.dtype)))
@@ -97,7 +107,7 @@ class Engine:
 
     def _load(self, name: str) -> weights.ModelBundle:
         row = self.models.get(name)
-        bundle = weights.load(row, self.device, self.dtype, self._components, self._eight)
+        bundle = weights.load(row, self.device, self.dtype, self._components, self._eight, self._copier)
         memory.trim()  # what reading left behind
         self._workshop.take(row, bundle)
         return bundle
@@ -152,7 +162,10 @@ class Engine:
 
     def close(self) -> None:
         self._workshop.close()
+        self._trial.close()
         self._decoder.close()
+        if self._copier is not None:
+            self._copier.close()
 
     # --- jobs in and out ---
 
@@ -239,21 +252,22 @@ class Engine:
             for sample in samples:
                 self._run([sample])
             return
-        previews = self._due_previews(samples)
+        previews, rows = self._due_previews(samples), sum(sample.rows for sample in samples)
         for sample, predicted in zip(self._batched(samples).samples, noise.chunk(len(samples)), strict=True):
             self._step(sample, predicted, foresee=sample in previews)
         share = (time.monotonic() - started) / len(samples)
         for sample in samples:
             sample.seconds += share
-            sample.note_call(sum(one.rows for one in samples))
+            sample.note_call(rows)
         self._report(samples, previews)
 
     def _batched(self, samples: list[Sample]) -> Batch:
         """The last batch again while the same samples go on together: its tensors are already in place."""
-        key = samples[0].key
-        if self._batch is None or self._batch.key != key or set(self._batch.samples) != set(samples):
-            self._batch = batch(samples)
-        return self._batch
+        key, rows = samples[0].key, sum(sample.rows for sample in samples)
+        held = self._batch
+        if held is None or held.key != key or len(held.order) != rows or set(held.samples) != set(samples):
+            held = self._batch = batch(samples)
+        return held
 
     def _retry_smaller(self, samples: list[Sample], error: Exception) -> None:
         self._batch = None

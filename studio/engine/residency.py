@@ -23,7 +23,8 @@ class _Resident:
 class Residency:
     """`load` makes a bundle, `need` says the bytes it would add, `budget` how many bytes there are for all.
 
-    `budget` gets the bytes resident now, so that it can count them as free when it asks the machine.
+    `budget` gets the bytes resident now, so that it can count them as free when it asks the machine; without
+    those mapped from files, which the machine counts as free of itself.
     `stamp`: another one for a model whose files have changed; it is read anew when its last lease has ended.
     """
 
@@ -69,16 +70,22 @@ class Residency:
             if name not in self._needs:
                 self._needs[name] = self._need(name)
         need = sum(self._needs[name] for name in missing)
-        return need + work > self._budget(self.bytes) - leased
+        return need + work > self._budget(self._own) - leased
 
     def room(self) -> int:
         """Bytes that are left for runs."""
-        return self._budget(self.bytes) - self.bytes
+        return self._budget(self._own) - self.bytes
 
     @property
     def bytes(self) -> int:
         """What two models share is counted once."""
         return _held(self._residents.values())
+
+    @property
+    def _own(self) -> int:
+        """Of `bytes` what no file holds."""
+        mapped = [resident.bundle.mapped for resident in self._residents.values()]
+        return _held(self._residents.values(), frozenset().union(*mapped))
 
     def bundles(self) -> tuple[ModelBundle, ...]:
         """Least recently used first."""
@@ -95,7 +102,7 @@ class Residency:
 
     def _make_room(self, name: str, work: int) -> None:
         need = 0 if name in self._residents else self._need(name)
-        budget = self._budget(self.bytes)
+        budget = self._budget(self._own)
         self._needs.pop(name, None)
         if need > budget:
             raise OutOfMemory(
@@ -110,11 +117,11 @@ class Residency:
             need = 0 if name in self._residents else self._need(name)  # what they shared has to be read now
 
 
-def _held(residents: Iterable[_Resident]) -> int:
-    """Bytes of these models, networks that several have counted once."""
+def _held(residents: Iterable[_Resident], without: Collection[int] = ()) -> int:
+    """Bytes of these models, networks that several have counted once. `without`: addresses not counted."""
     bundles = [resident.bundle for resident in residents]
     parts: dict[int, int] = {}
     for bundle in bundles:
         parts.update(bundle.parts)
     banks = [bank.bytes for bundle in bundles for bank in bundle.banks.values()]
-    return sum(parts.values()) + sum(banks)
+    return sum(size for address, size in parts.items() if address not in without) + sum(banks)

@@ -7,6 +7,7 @@ import math
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -19,11 +20,14 @@ from transformers.utils import logging as transformers_logging
 
 from studio.engine import checkpoint, preview
 from studio.engine.components import Components, fill
+from studio.engine.copying import SPELT, Copier, is_mapped
 from studio.engine.lora import Bank
 from studio.engine.memory import ran_out
 from studio.engine.reading import places_in, read_weights
 from studio.errors import EngineError
+from studio.models.checkpoint import FILE
 from studio.models.folders import weight_files
+from studio.models.layout import Part
 from studio.safetensors_header import read_header
 
 # Both write advice for developers (unused config keys, long prompts) that a studio's log has no use for.
@@ -65,7 +69,7 @@ class ModelBundle:
     `zero_negative`: an empty negative prompt means zeros instead of the encoded empty text (SDXL).
     `banks`: "unet", "text_encoder", "text_encoder_2": the LoRAs of each. `texts`: rows already encoded,
     newest last. `parts`: address of a network's first weight -> bytes of its weights; two models that share a
-    network have one address in common.
+    network have one address in common. `mapped`: those of `parts` whose weights are pages of a file.
     """
 
     name: str
@@ -83,6 +87,7 @@ class ModelBundle:
     parts: Mapping[int, int]
     factors: Tensor
     banks: Mapping[str, Bank]
+    mapped: frozenset[int] = frozenset()
     eight: bool = False  # weights in 8 bits
     texts: OrderedDict[Any, Any] = field(default_factory=OrderedDict)
 
@@ -160,17 +165,17 @@ def bytes_needed(
 
 def load(
     row: Located, device: torch.device, dtype: torch.dtype, components: Components | None = None,
-    eight: bool = False,
+    eight: bool = False, copier: Copier | None = None,
 ) -> ModelBundle:  # fmt: skip
     """Raises EngineError (with the part's name, never a path) when a part is missing or broken.
 
     `components`: weights that are in memory already are taken from there, and new ones are told to it.
-    `eight`: in 8 bits where that costs little; the VAE stays as it is.
+    `eight`: in 8 bits where that costs little; the VAE stays as it is. `copier`: see studio.engine.copying.
     """
     folder = row.folder
     networks = {
         name: _network(
-            folder / name, device, _dtype_of(name, folder, dtype), components, eight and name != "vae"
+            folder / name, device, _dtype_of(name, folder, dtype), components, eight and name != "vae", copier
         )
         for name in NETWORKS
         if (folder / name / "config.json").is_file()
@@ -201,6 +206,7 @@ def load(
         device=device,
         dtype=dtype,
         parts=parts,
+        mapped=frozenset(_first(network) for network in networks.values() if is_mapped(network)),
         factors=preview.fit(networks["vae"]),
         eight=eight,
         banks={
@@ -210,15 +216,23 @@ def load(
 
 
 def _network(
-    folder: Path, device: torch.device, dtype: torch.dtype, components: Components | None, eight: bool
-) -> Any:
+    folder: Path, device: torch.device, dtype: torch.dtype, components: Components | None, eight: bool,
+    copier: Copier | None,
+) -> Any:  # fmt: skip
     kind, images = NETWORKS[folder.name], not folder.name.startswith("text")
+    copier = None if eight else copier
     try:
         part = checkpoint.part_of(folder)
         shared = components.find(folder, dtype, device) if components else None
+        if copier and (shared or not _casts(folder, part, dtype)):
+            copier = None
         if shared is not None:
             network = checkpoint.empty_network(folder, kind)
             fill(network, shared)
+        elif copier and (
+            copy := copier.read(partial(checkpoint.empty_network, folder, kind), folder, dtype, device)
+        ):
+            network, copier = copy, None
         elif part is not None:
             network = checkpoint.read_network(folder, part, kind, dtype, device, images, eight)
         else:
@@ -233,7 +247,19 @@ def _network(
     network = network.eval().requires_grad_(False).to(device)
     if components:
         components.keep(folder, dtype, network)
+    if copier:
+        copier.keep(folder, dtype, network)
     return network
+
+
+def _casts(folder: Path, part: Part | None, dtype: torch.dtype) -> bool:
+    """Whether reading it turns its numbers into a half type: a copy of a wider one would be read slower."""
+    if dtype.itemsize > 2:
+        return False
+    found = [read_header(file).tensors for file in ([folder.parent / FILE] if part else weight_files(folder))]
+    names = {source.key for source in part.sources.values()} if part else None
+    kinds = {kind for one in found for name, (kind, _) in one.items() if names is None or name in names}
+    return kinds != {SPELT[dtype]}
 
 
 def _read(

@@ -96,6 +96,7 @@ def make_engine(settings: Settings) -> Workbench:
         engine.load(settings.model)
     except StudioError as error:
         log.error("%s is not loaded: %s", settings.model, error.message)
+    engine.try_backends()
     return Workbench(engine, settings, models)
 
 

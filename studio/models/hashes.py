@@ -48,14 +48,24 @@ class Hashes:
 
     def network(self, folder: Path) -> str:
         """`folder`: of one network inside a model's, such as NAME/vae; '' when it has no weights."""
-        files = weight_files(folder)
-        whole = folder.parent / FILE
-        if files:
-            return self._kept(f"part {_stamp(files)}", lambda: _digest(_plain(files)))
-        sources = _sources(folder)
-        if not sources:
+        key, weights = self._contents(folder)
+        return self._kept(key, lambda: _digest(weights())) if key else ""
+
+    def known(self, folder: Path) -> str:
+        """As `network` where its hash is kept; '' instead of reading the weights."""
+        try:
+            return self._read().get(self._contents(folder)[0], "")
+        except OSError:
             return ""
-        return self._kept(f"part {folder.name} {_stamp([whole])}", lambda: _digest(_inside(whole, sources)))
+
+    def _contents(self, folder: Path) -> tuple[str, Callable[[], Iterator[Weight]]]:
+        """What a network's hash is kept under, '' for one without weights, and what gives them."""
+        files, whole = weight_files(folder), folder.parent / FILE
+        if files:
+            return f"part {_stamp(files)}", lambda: _plain(files)
+        sources = _sources(folder)
+        key = f"part {folder.name} {_stamp([whole])}" if sources else ""
+        return key, lambda: _inside(whole, sources)
 
     def shapes(self, folder: Path) -> str:
         """Of the names and shapes of a network's weights alone: nothing but headers is read."""

@@ -18,7 +18,18 @@ from studio.errors import BadRequest, Conflict, NotFound, StudioError, WrongBase
 from studio.models.checkpoint import FILE as CHECKPOINT
 from studio.models.checkpoint import NOTES, read_checkpoint, write_folder, write_notes
 from studio.models.controls import Controls
-from studio.models.folders import INDEX, PARTS, ModelRow, link, read_config, read_folder, recorded, weights_of
+from studio.models.copies import Copies
+from studio.models.folders import (
+    INDEX,
+    NETWORKS,
+    PARTS,
+    ModelRow,
+    link,
+    read_config,
+    read_folder,
+    recorded,
+    weights_of,
+)
 from studio.models.forecast import SIZES, Policy, Run, Shapes
 from studio.models.hashes import Hashes
 from studio.models.lora_files import LoraRow, read_lora
@@ -48,6 +59,9 @@ class Models:
         self.vet = vet
         self.settings = settings
         self.hashes = Hashes(settings.home / "hashes.json")
+        self.copies = Copies(
+            settings.home / "cache" / "weights", self.hashes, settings.copies, settings.disk_free
+        )
         self.controls = Controls(settings.home, self.hashes, self._folders, vet)
         self._seen: dict[tuple[Any, ...], Any] = {}
         self._lock = threading.Lock()
@@ -241,6 +255,7 @@ class Models:
         """
         if self.controls.find(name):
             self.controls.remove(name)
+            self.copies.sweep(self.networks())
             return
         folders = self._folders()
         if name not in folders:
@@ -258,6 +273,12 @@ class Models:
         shutil.rmtree(gone, ignore_errors=True)
         folders[name].rename(gone)  # at once for everybody; deleting 7 GB takes a while
         shutil.rmtree(gone, ignore_errors=True)
+        self.copies.sweep(self.networks())
+
+    def networks(self) -> Iterator[Path]:
+        """Folders of all networks of all models that are there."""
+        for folder in self._folders().values():
+            yield from (folder / part for part in NETWORKS if (folder / part).is_dir())
 
     def needs(self, name: str, dtype: str) -> dict[int, int]:
         """Side of a square picture in px -> about how many bytes of memory it takes. Raises as `get`."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +18,8 @@ from studio.engine.conditions import Conditioner
 from studio.engine.denoise import advance, batch, step
 from studio.engine.sample import Sample, begin
 from studio.errors import NotFound
+from studio.models.copies import Copies
+from studio.models.folders import NETWORKS
 from studio.models.forecast import Shapes
 from studio.models.hashes import Hashes
 from studio.schema import Event, ResolvedRequest
@@ -36,9 +38,16 @@ class Row:
 class Shelf:
     """Models and LoRAs by name, as studio.models finds them, without its checks."""
 
-    def __init__(self, models: Mapping[str, Path], loras: Mapping[str, Path]) -> None:
+    def __init__(self, models: Mapping[str, Path], loras: Mapping[str, Path], copies: int = 0) -> None:
+        """`copies`: bytes that copies in a working type may take."""
         self.models, self.loras = models, loras
-        self.hashes = Hashes(next(iter(models.values())).parent / "hashes.json")
+        home = next(iter(models.values())).parent
+        self.hashes = Hashes(home / "hashes.json")
+        self.copies = Copies(home / "copies", self.hashes, copies, 0)
+
+    def networks(self) -> Iterator[Path]:
+        for folder in self.models.values():
+            yield from (folder / part for part in NETWORKS if (folder / part).is_dir())
 
     def get(self, name: str) -> Row:
         if name not in self.models:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from pydantic import ValidationError
 from studio.engine import Engine
 from studio.engine.backends import choice
 from studio.engine.backends.choice import Choice, choose
+from studio.engine.backends.trial import Trial
 from studio.engine.denoise import advance, batch
 from studio.engine.sample import Sample
 from studio.errors import EngineError
@@ -103,6 +105,32 @@ def test_a_small_gain_does_not_give_up_exactness(
     assert choose(auto(tmp_path), CPU).name == "float32"
 
 
+def test_openvino_is_taken_where_it_was_measured_faster_and_not_into_a_memory_limit(
+    tmp_path: Path, fast: list[object]
+) -> None:
+    seconds = {"float32": 0.04, "bfloat16": 0.02, "openvino": 0.01}
+    choice.keep(tmp_path, Choice(choice.fastest(seconds), seconds))
+    assert choose(auto(tmp_path), CPU).name == "openvino"
+    assert choose(Settings(home=tmp_path, backend="auto", memory="4GiB"), CPU).name == "bfloat16"
+    assert choice.fastest(seconds | {"openvino": 0.019}) == "bfloat16"
+    assert not fast
+
+
+def test_the_trial_is_kept_for_the_next_start(
+    tmp_path: Path, fast: list[object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A real process with a real graph: half a minute of a busy core."""
+    pytest.importorskip("openvino")
+    first = choose(auto(tmp_path), CPU)
+    thread = Trial(auto(tmp_path), first).start(delay=0)
+    assert thread is not None
+    thread.join()
+    kept = choose(auto(tmp_path), CPU)
+    assert set(kept.seconds) >= {"float32", "openvino"} and kept.name == choice.fastest(kept.seconds)
+    assert Trial(auto(tmp_path), kept).start(delay=0) is None
+    assert Trial(auto(tmp_path), replace(first, forced=True)).start(delay=0) is None
+
+
 def test_a_cpu_without_bfloat16_is_not_tried_with_it(
     tmp_path: Path, fast: list[object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -141,9 +169,7 @@ def test_the_stand_in_gives_a_figure_for_each_row() -> None:
 @pytest.mark.parametrize("request_name", REQUESTS)
 def test_bfloat16_stays_near_float32(bench: Bench, shelf: Shelf, request_name: str) -> None:
     request, inputs = REQUESTS[request_name], {"p": png(photo())}
-    exact, half = (
-        predicted(one.sample(request, inputs)) for one in (bench, Bench(shelf, torch.bfloat16))
-    )
+    exact, half = (predicted(one.sample(request, inputs)) for one in (bench, Bench(shelf, torch.bfloat16)))
     assert 0 < difference(half, exact) < HALF
 
 

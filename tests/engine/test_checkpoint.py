@@ -28,9 +28,12 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProject
 
 from bench.one_file import write_one_file
 from studio.engine import Engine, weights
+from studio.engine.copying import Copier
 from studio.errors import BadRequest, StudioError, UnsafeFormat
 from studio.models import Models, checkpoint
 from studio.models.checkpoint import read_checkpoint
+from studio.models.copies import Copies
+from studio.models.hashes import Hashes
 from studio.models.vocabulary import write_tokenizer
 from studio.safetensors_header import read_header
 from studio.schema import Rendered
@@ -206,6 +209,21 @@ def test_one_file_loads_as_the_folder_does_to_the_bit(pair: Pair, dtype: torch.d
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
     assert all(ours[name].dtype == theirs[name].dtype for name in theirs)
     assert weights.bytes_needed(pair.added, dtype) == whole.weight_bytes == apart.weight_bytes
+
+
+@pytest.mark.parametrize("pair", ["sd1"], indirect=True)
+def test_its_copy_in_a_half_type_gives_the_same_bits(pair: Pair, tmp_path: Path) -> None:
+    hashes = Hashes(tmp_path / "hashes.json")
+    copies = Copies(tmp_path / "copies", hashes, 2**30, 0)
+    row = Row("whole", pair.family, pair.added, pair.added)
+    writer = Copier(copies, lambda: ())
+    writer.start()
+    cast = weights.load(row, CPU, torch.bfloat16, copier=writer)
+    writer.finish()
+    copied = weights.load(row, CPU, torch.bfloat16, copier=Copier(copies, lambda: ()))
+    assert len(copied.mapped) == 2 and not cast.mapped  # UNet and VAE; text stays float32
+    theirs = states(cast)
+    assert all(torch.equal(tensor, theirs[name]) for name, tensor in states(copied).items())
 
 
 def test_the_networks_answer_alike(pair: Pair, tmp_path: Path) -> None:

@@ -29,7 +29,8 @@ pytestmark = pytest.mark.skipif(
 )
 
 EXACT = 1e-3  # relative L2 with arithmetic in float32: the weights are kept as float16, 2 ** -11 each
-HALF = 4e-2  # in bfloat16 with random weights; with trained ones (pocket) 3.0e-3, PyTorch's bfloat16 3.3e-3
+# In bfloat16, random weights, as PyTorch (1.4e-2). 3.3e-2 where the graph takes the sines of times itself.
+HALF = 2e-2
 SECONDS = 540  # for a niced conversion on a busy machine; 20 s on an idle one
 WARM = LoraRef(name="warm", weight=0.6)
 COLD = LoraRef(name="cold", weight=-0.4)

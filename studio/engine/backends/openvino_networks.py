@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from studio.engine.backends import bank_graph
-from studio.engine.backends.convert import NOTE, Note, example
+from studio.engine.backends.convert import NOTE, Note, example, waved
 from studio.engine.backends.eager import Eager
 from studio.engine.backends.networks import Call, Residuals
 from studio.engine.backends.openvino_core import openvino, options
@@ -96,10 +96,9 @@ class Bank:
 class OpenVinoNetworks:
     """What the graphs do not take (latent sides that do not halve evenly) PyTorch's own networks do."""
 
-    name = "openvino"
-
     def __init__(self, bundle: ModelBundle, folder: Path) -> None:
         self._note = Note(**json.loads((folder / NOTE).read_text(encoding="utf-8")))
+        self.name = "openvino-int8" if self._note.eight else "openvino"
         small = self._note.bytes < SMALL
         self._eager, self._bundle = Eager(bundle), bundle
         self._unet = Graph(folder / "unet.xml", small)
@@ -110,12 +109,7 @@ class OpenVinoNetworks:
     def predict(self, call: Call) -> Tensor:
         if not self._takes(call.rows):
             return self._eager.predict(call)
-        inputs = _shared(call)
-        if call.told is not None:
-            inputs["told"] = call.told
-        inputs |= dict(zip(("pooled", "sizes"), _added(call), strict=False))
-        inputs |= self._residuals(call)
-        (noise,) = self._unet.run(inputs, self._bank(call))
+        (noise,) = self._unet.run(inputs_of(self._bundle.unet, call, self._note), self._bank(call))
         return noise
 
     def steer(self, kind: str, call: Call, picture: Tensor, scale: Tensor) -> Residuals:
@@ -123,7 +117,7 @@ class OpenVinoNetworks:
             return self._eager.steer(kind, call, picture, scale)
         inputs = _shared(call) | {"picture": picture, "scale": scale}
         inputs |= dict(zip(("pooled", "sizes"), _added(call), strict=False))
-        *down, middle = self._controls[kind].run(inputs)
+        *down, middle = self._controls[kind].run(waved(self._bundle.controlnets[kind], inputs))
         return Residuals(tuple(down), middle)
 
     def decode(self, latents: Tensor) -> Tensor:
@@ -132,17 +126,6 @@ class OpenVinoNetworks:
 
     def _takes(self, rows: Tensor) -> bool:
         return all(side % self._note.multiple == 0 for side in rows.shape[-2:])
-
-    def _residuals(self, call: Call) -> dict[str, Tensor]:
-        """Zeros where no control is on: the graph is the same."""
-        if not self._note.residuals:
-            return {}
-        names = [f"down{place}" for place in range(len(self._note.residuals) - 1)] + ["middle"]
-        if call.residuals is not None:
-            return dict(zip(names, (*call.residuals.down, call.residuals.middle), strict=True))
-        rows, _, height, width = call.rows.shape
-        shapes = [(rows, channels, height // by, width // by) for channels, by in self._note.residuals]
-        return {name: torch.zeros(shape) for name, shape in zip(names, shapes, strict=True)}
 
     def _bank(self, call: Call) -> Bank | None:
         bank = self._bundle.banks["unet"]
@@ -159,6 +142,27 @@ class OpenVinoNetworks:
         with torch.inference_mode():
             self.predict(call)
             self.decode(torch.zeros(1, self._bundle.vae.config.latent_channels, side, side))
+
+
+def inputs_of(unet: Any, call: Call, note: Note) -> dict[str, Tensor]:
+    """Of the UNet's graph, by name."""
+    inputs = _shared(call)
+    if call.told is not None:
+        inputs["told"] = call.told
+    inputs |= dict(zip(("pooled", "sizes"), _added(call), strict=False))
+    return waved(unet, inputs) | _residuals(call, note)
+
+
+def _residuals(call: Call, note: Note) -> dict[str, Tensor]:
+    """Zeros where no control is on: the graph is the same."""
+    if not note.residuals:
+        return {}
+    names = [f"down{place}" for place in range(len(note.residuals) - 1)] + ["middle"]
+    if call.residuals is not None:
+        return dict(zip(names, (*call.residuals.down, call.residuals.middle), strict=True))
+    rows, _, height, width = call.rows.shape
+    shapes = [(rows, channels, height // by, width // by) for channels, by in note.residuals]
+    return {name: torch.zeros(shape) for name, shape in zip(names, shapes, strict=True)}
 
 
 def _shared(call: Call) -> dict[str, Tensor]:

@@ -37,9 +37,10 @@ class Workshop:
 
     def take(self, row: Located, bundle: ModelBundle) -> None:
         """A model has come into memory. Waits where its graphs only have to be read."""
-        if self._choice.name != "openvino":
+        if not self._choice.name.startswith("openvino"):
             return
-        maker = self._makers[bundle] = _Maker(row, bundle, self._home)
+        eight = self._choice.name == "openvino-int8"
+        maker = self._makers[bundle] = _Maker(row, bundle, self._home / ("int8" if eight else ""), eight)
         maker.settled.wait(PATIENCE)
 
     def networks(self, bundle: ModelBundle) -> Networks:
@@ -56,11 +57,12 @@ class Workshop:
 class _Maker:
     """`networks`: None until they are there. `settled`: they are, or making them takes its time."""
 
-    def __init__(self, row: Located, bundle: ModelBundle, home: Path) -> None:
+    def __init__(self, row: Located, bundle: ModelBundle, home: Path, eight: bool = False) -> None:
         self.networks: Networks | None = None
         self.settled = threading.Event()
         self._child: subprocess.Popen[bytes] | None = None
         self._closed = threading.Event()
+        self._eight = eight
         threading.Thread(target=self._make, args=(row, bundle, home), name="graphs", daemon=True).start()
 
     def close(self) -> None:
@@ -77,7 +79,7 @@ class _Maker:
             from studio.engine.backends.openvino_networks import OpenVinoNetworks
 
             self.networks = OpenVinoNetworks(bundle, folder)
-            log.info("%s runs on OpenVINO from now on", row.name)
+            log.info("%s runs on %s from now on", row.name, self.networks.name)
         except Exception as error:
             if not self._closed.is_set():
                 log.warning("%s stays with PyTorch: %s: %s", row.name, type(error).__name__, error)
@@ -89,7 +91,7 @@ class _Maker:
             shutil.rmtree(left, ignore_errors=True)
         rough = folder.with_suffix(f".{os.getpid()}.tmp")
         rough.mkdir(parents=True)
-        order = convert.Order(row, rough, torch.get_num_threads())
+        order = convert.Order(row, rough, torch.get_num_threads(), self._eight)
         try:
             with subprocess.Popen(
                 [sys.executable, "-W", "ignore", "-m", convert.__name__],
