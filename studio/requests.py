@@ -124,7 +124,7 @@ class Requests:
     def _stack(self, request: GenerationRequest, model: ModelRow, texts: Sequence[str]) -> list[LoraRef]:
         """The request's LoRAs and those its prompt names, by their file's name; each fits the model."""
         tags = {self._tags(request, text) for text in texts}
-        if False:
+        if len(tags) > 1:
             raise BadRequest(
                 f"The {len(texts)} pictures draw {len(tags)} different stacks of styles; a request has one.",
                 hint="Ask for one picture at a time, or take the <lora:...> tags out of the braces.",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import torch
@@ -16,6 +16,8 @@ from studio.engine.text import TextRows
 from studio.engine.weights import ModelBundle
 from studio.errors import BadRequest
 from studio.schema import MAX_SEED, ResolvedRequest
+
+GUIDED = 0.6  # share of a draft's steps that are guided
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,13 +37,23 @@ class Origin:
 
 @dataclass(frozen=True, eq=False)
 class Conditions:
-    """What steers all samples of a job. `control`: (1, C, h, w), the picture as the ControlNet read it."""
+    """What steers a job's samples. `control`: (1, C, h, w), the picture as the ControlNet read it.
+
+    `texts`: prompt and negative of each picture, where each has its own prompt; else ().
+    """
 
     prompt: TextRows
     negative: TextRows | None  # None: no guidance, one row a sample
     loras: Mapping[str, float]  # name of the adapter in the bank -> weight
     control: Tensor | None = None
     origin: Origin | None = None
+    texts: tuple[tuple[TextRows, TextRows | None], ...] = ()
+
+    def of_picture(self, index: int) -> Conditions:
+        if not self.texts:
+            return self
+        prompt, negative = self.texts[index]
+        return replace(self, prompt=prompt, negative=negative, texts=())
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,7 +113,14 @@ class Sample:
 
     @property
     def rows(self) -> int:
-        return 1 if self.conditions.negative is None else 2
+        """Of the coming call: two where guidance acts."""
+        return 1 if self.conditions.negative is None or self._let_go else 2
+
+    @property
+    def _let_go(self) -> bool:
+        """A draft's last steps: what they settle is detail, which follows the prompt without being pushed."""
+        late = self.then is None and self.step >= GUIDED * len(self.times)
+        return self.request.draft and late
 
     @property
     def mask(self) -> Tensor | None:
@@ -183,14 +202,14 @@ def begin(
         request=request,
         bundle=bundle,
         networks=networks or Eager(bundle),
-        conditions=conditions,
+        conditions=conditions.of_picture(index),
         scheduler=scheduler,
         times=times,
         moments=tuple(float(time) for time in times),
         options=step_options(scheduler, generator),
         latents=torch.empty(0),
         noise=torch.empty(0),
-        then=None if relay is None else _leg(request, relay, generator),
+        then=None if relay is None else _leg(request, index, relay, generator),
     )
     sample.calls = len(times) + (len(sample.then.times) if sample.then else 0)
     _fill(sample, generator, start[0])
@@ -198,7 +217,7 @@ def begin(
     return sample
 
 
-def _leg(request: ResolvedRequest, relay: Relay, generator: torch.Generator) -> Leg:
+def _leg(request: ResolvedRequest, index: int, relay: Relay, generator: torch.Generator) -> Leg:
     """Source: StableDiffusionXLImg2ImgPipeline.get_timesteps with `denoising_start`."""
     scheduler = make_scheduler(request.scheduler, relay.bundle.scheduler_config)
     scheduler.set_timesteps(request.steps)
@@ -210,7 +229,8 @@ def _leg(request: ResolvedRequest, relay: Relay, generator: torch.Generator) -> 
     _set_begin(scheduler, first)
     times = tuple(scheduler.timesteps[first:])
     moments, options = tuple(float(time) for time in times), step_options(scheduler, generator)
-    return Leg(relay.bundle, relay.networks, relay.conditions, scheduler, times, moments, options)
+    conditions = relay.conditions.of_picture(index)
+    return Leg(relay.bundle, relay.networks, conditions, scheduler, times, moments, options)
 
 
 def _cut(scheduler: Any, request: ResolvedRequest) -> int:

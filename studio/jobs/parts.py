@@ -38,7 +38,7 @@ def missing(request: ResolvedRequest, there: Set[int]) -> list[Part]:
         if index > first:
             seed = (request.seed + first) % (MAX_SEED + 1)
             changed = {"seed": seed, "count": index - first, "prompts": request.prompts[first:index]}
-            stretch = request.of_picture(first).model_copy(update=changed)
+            stretch = request.model_copy(update=changed)
             parts.append(Part(stretch, first, made, request.count))
             made += index - first
         index += 1
