@@ -9,6 +9,16 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from studio.brand.cells import (
+    CONTROL,
+    PRODUCT,
+    read_control,
+    read_lora,
+    read_number,
+    read_picture,
+    read_product,
+    read_size,
+)
 from studio.brand.columns import COLUMNS, WORDS, plain
 from studio.brand.table import MAX_ROWS, Cells, place, read_table, refuse
 from studio.errors import BadRequest, StudioError
@@ -16,21 +26,9 @@ from studio.schema import GenerationRequest, ResolvedRequest, parse
 
 MAX_SHOTS = 5_000  # requests of one campaign
 MAX_NAME = 80  # characters of a heading
-SIZE = re.compile(r"(\d{1,5})(?:\s*[xX×*]\s*(\d{1,5}))?")
 SLOT = re.compile(r"\{([^{}|]{1,80})\}")
-NUMBERS: Mapping[str, Callable[[str], Any]] = {
-    "width": int, "height": int, "steps": int, "guidance": float, "seed": int, "count": int,
-    "strength": float, "upscale": float, "control_low": int, "control_high": int, "control_scale": float,
-    "product_x": float, "product_y": float, "product_width": float, "product_edge": float,
-    "product_shadow": float,
-}  # fmt: skip
-CONTROL = {"control_image": "image", "control_low": "low", "control_high": "high", "control_scale": "scale"}
-PRODUCT = {
-    f"product_{key}": key for key in ("image", "x", "y", "width", "edge", "shadow", "edges")
-}  # fmt: skip
 PICTURES = ("control_image", "init_image", "product_image")  # columns whose cells name one
 GROUNDS = {"plain": "plain", "纯色": "plain", "transparent": "transparent", "透明": "transparent"}
-YES, NO = ("yes", "true", "1", "x", "是"), ("no", "false", "0", "否")
 PLAIN = ("prompt", "negative_prompt", "preset", "model", "scheduler", "init_image", "format")
 NEARBY = ("on ", "in ", "at ", "by ", "with ", "under ", "over ", "beside ", "against ", "before ")
 
@@ -257,20 +255,20 @@ def make_request(cells: Mapping[str, str], defaults: Defaults) -> GenerationRequ
     for name in PLAIN[1:]:
         if cells.get(name):
             asked[name] = cells[name].casefold() if name == "format" else cells[name]
-    asked |= _size(cells) or _size_of_channel(cells, asked, defaults)
+    asked |= read_size(cells) or _size_of_channel(cells, asked, defaults)
     for name in ("steps", "guidance", "seed", "count", "strength", "upscale"):
         if cells.get(name):
-            asked[name] = _number(name, cells[name])
+            asked[name] = read_number(name, cells[name])
     if cells.get("loras"):
-        asked["loras"] = [_lora(one) for one in re.split(r"[;|]", cells["loras"]) if one.strip()]
+        asked["loras"] = [read_lora(one) for one in re.split(r"[;|]", cells["loras"]) if one.strip()]
     control = {key: cells[name] for name, key in CONTROL.items() if cells.get(name)}
     if control:
-        asked["control"] = _control(control, cells, defaults)
+        asked["control"] = read_control(control, cells, defaults.pictures)
     if cells.get("init_image"):
-        asked["init_image"] = _picture("init_image", cells["init_image"], defaults)
+        asked["init_image"] = read_picture("init_image", cells["init_image"], defaults.pictures)
     product = {key: cells[name] for name, key in PRODUCT.items() if cells.get(name)}
     if product:
-        asked["product"] = _product(product, asked.get("product") or {}, defaults)
+        asked["product"] = read_product(product, asked.get("product") or {}, defaults.pictures)
     ground = _ground(cells)
     if ground:
         asked["background"] = ground
@@ -331,18 +329,6 @@ def _with_article(words: str) -> str:
     return f"{'an' if first[0] in 'aeiou' else 'a'} {words}"
 
 
-def _size(cells: Mapping[str, str]) -> dict[str, int]:
-    found: dict[str, int] = {}
-    if cells.get("size"):
-        size = SIZE.fullmatch(cells["size"].removesuffix("px").strip())
-        if size is None:
-            raise BadRequest(
-                f"{cells['size'][:40]!r} is no size.", field="size", hint="Write 128x128: width x height, px."
-            )
-        found = {"width": int(size[1]), "height": int(size[2] or size[1])}
-    return found | {name: _number(name, cells[name]) for name in ("width", "height") if cells.get(name)}
-
-
 def _size_of_channel(
     cells: Mapping[str, str], asked: Mapping[str, Any], defaults: Defaults
 ) -> dict[str, int]:
@@ -351,70 +337,6 @@ def _size_of_channel(
     if cells.get("channel") and asked.get("preset"):
         size = defaults.size_for(asked["preset"], cells["channel"])
     return {} if size is None else {"width": size[0], "height": size[1]}
-
-
-def _number(name: str, cell: str) -> Any:
-    kind = NUMBERS[name]
-    try:
-        if kind is int and "." in cell and cell.rstrip("0").endswith("."):
-            return int(cell.rstrip("0").rstrip("."))  # 20.0, as some spreadsheets write 20
-        return kind(cell)
-    except ValueError:
-        word = "a whole number" if kind is int else "a number"
-        raise BadRequest(f"{cell[:40]!r} is not {word}.", field=name) from None
-
-
-def _lora(text: str) -> dict[str, Any]:
-    name, colon, weight = text.strip().rpartition(":")
-    if not colon:
-        return {"name": text.strip()}
-    try:
-        return {"name": name.strip(), "weight": float(weight)}
-    except ValueError:
-        raise BadRequest(
-            f"{text.strip()[:40]!r}: the weight is not a number.", field="loras", hint="Write NAME:0.8."
-        ) from None
-
-
-def _control(found: Mapping[str, str], cells: Mapping[str, str], defaults: Defaults) -> dict[str, Any]:
-    if "image" not in found:
-        raise BadRequest("Edge settings without a control image.", field="control.image")
-    control: dict[str, Any] = {"type": "canny"}
-    control["image"] = _picture("control_image", found["image"], defaults)
-    numbers = ("control_low", "control_high", "control_scale")
-    return control | {CONTROL[name]: _number(name, cells[name]) for name in numbers if cells.get(name)}
-
-
-def _product(found: Mapping[str, str], usual: Mapping[str, Any], defaults: Defaults) -> dict[str, Any]:
-    """`usual`: the campaign's own, for what the row leaves out."""
-    if "image" not in found and not usual.get("image"):
-        raise BadRequest("A product's place without a product image.", field="product.image")
-    product: dict[str, Any] = dict(usual)
-    for key, cell in found.items():
-        if key == "image":
-            product[key] = _picture("product_image", cell, defaults)
-        else:
-            product[key] = _flag(cell) if key == "edges" else _number(f"product_{key}", cell)
-    return product
-
-
-def _flag(cell: str) -> bool:
-    word = cell.casefold()
-    if word not in (*YES, *NO):
-        raise BadRequest(f"{cell[:40]!r} is neither yes nor no.", field="product.edges")
-    return word in YES
-
-
-def _picture(column: str, cell: str, defaults: Defaults) -> str:
-    """Id of the picture that the cell names: a file that came with the sheet, or an id itself."""
-    known = defaults.pictures.get(cell.casefold().replace("\\", "/").removeprefix("./"))
-    if known is not None:
-        return known
-    if re.fullmatch(r"[0-9a-f]{32}", cell):
-        return cell
-    close = difflib.get_close_matches(cell.casefold(), list(defaults.pictures), n=1)
-    hint = f"Did you mean {close[0]}?" if close else "Send the picture along with the sheet."
-    raise BadRequest(f"No picture {cell[:80]!r}.", field=column, hint=hint)
 
 
 def table_of(sheet: Sheet) -> Cells:
