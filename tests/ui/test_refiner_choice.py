@@ -46,7 +46,7 @@ def test_the_control_appears_with_a_model_that_can_be_refined_and_reaches_the_re
         page.get_by_role("option", name="finisher").click()
         expect(page.locator("#create-outlook p")).not_to_have_text(alone)
         slide(page, "create-refiner-at", 0.7)
-        generate(page)
+        refined = generate(page)
         request = api.newest_job()["request"]
         assert (request["model"], request["refiner"]) == ("large", {"model": "finisher", "at": 0.7})
 
@@ -57,7 +57,8 @@ def test_the_control_appears_with_a_model_that_can_be_refined_and_reaches_the_re
         generate(page, "a green mug")
         assert api.newest_job()["request"]["refiner"] is None
 
-        page.click("#create-strip [data-act=focus] >> nth=1")
+        page.click(f"#create-strip [data-id='{refined}']")
+        page.wait_for_selector(f"#create-stage .stage[data-image='{refined}']")
         page.click("#create-stage [data-act=reuse]")
         expect(control.locator("input")).to_have_value("finisher")
         expect(page.locator("#create-refiner-at input[type=number]")).to_have_value("0.7")
