@@ -147,6 +147,16 @@ def test_who_writes_the_frame_himself_does_not_get_around_the_locks(brands: Stud
     assert [lora.name for lora in nested.loras] == ["acme"]
 
 
+def test_a_style_that_is_drawn_does_not_get_around_the_lock(brands: Studio) -> None:
+    (brands.settings.home / "wildcards").mkdir()
+    (brands.settings.home / "wildcards" / "any.txt").write_text("<lora:other:1>\n")
+    for prompt in ("a mug __any__", "a mug <lo{r|r}a:other:1>"):
+        free = brands.resolve(GenerationRequest(prompt=prompt))
+        assert [lora.name for lora in free.loras] == ["other"]
+        held = brands.resolve(GenerationRequest(prompt=prompt, preset="acme"))
+        assert [lora.name for lora in held.loras] == ["acme"]
+
+
 def test_a_row_without_a_size_is_as_large_as_its_channel(brands: Studio) -> None:
     sheet = read_sheet(
         b"sku,product,channel,size,preset\n"
