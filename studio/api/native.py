@@ -157,11 +157,14 @@ def add_images(app: FastAPI, studio: Studio) -> None:
         id: str, request: Request, download: bool = False,
         metadata: Annotated[Literal["internal", "client"] | None, Query()] = None, logo: bool = True,
     ) -> Response:  # fmt: skip
-        """`metadata`: internal = with its settings, client = pixels, colour profile and marks of origin.
+        """`metadata`: internal = with its settings, client = pixels, colour profile and marks of origin;
+        left out, a download holds what the picture's brand says, else what the studio's setting does.
 
         `logo`: whether a client copy bears the logo of its preset, where that has one.
         """
-        plain = (metadata or (studio.settings.download if download else "internal")) == "client"
+        if metadata is None:
+            metadata = studio.download_of(id) if download else "internal"
+        plain = metadata == "client"
         data, mime = studio.client_copy(id, logo) if plain else studio.picture_bytes(id)
         tag = f'"{id}-client{"" if logo else "-bare"}"' if plain else f'"{id}"'
         headers = {"etag": tag, "cache-control": IMMUTABLE, "content-security-policy": "sandbox"}

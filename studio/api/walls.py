@@ -36,7 +36,7 @@ FORMS = {"/login", "/logout"}  # plain HTML; every other body is JSON or a file
 FORM_BYTES = 4096
 WITH_FILES = {
     "/api/v1/uploads", "/api/v1/verify", "/api/v1/check", "/api/v1/infotext", "/api/v1/campaigns",
-    "/api/v1/campaigns/preview",
+    "/api/v1/campaigns/preview", "/api/v1/kits/samples", "/api/v1/kits/logos",
 }  # fmt: skip
 FRAME_BYTES = 64 * 2**10  # what multipart adds around a file
 WEIGHTS_BYTES = 2 * 2**30  # a LoRA dropped on the page, or inside a brand kit
