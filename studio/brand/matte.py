@@ -26,20 +26,19 @@ LEAST_HOLE = 0.0005  # of the picture; smaller ones are highlights
 RIM = 3  # px beyond the rim from which the ground's colour is taken
 QUIET = 8.0  # sRGB units that a pixel of the ground may be off its mean: noise
 TOLD = 15.0  # sRGB units that subject and ground are apart at least
-LEAST_TOLD = 0.1  # share of the subject in a rim pixel from which its own colour can be told
 CLEAR = 0.05  # less than that of one of them is none
 PLAIN = 0.7  # share of the border below which a ground is no plain one
 
 
 @dataclass(frozen=True)
 class Matte:
-    """`alpha`: (H, W), 0 is ground and 1 subject. `ground`: (H, W, 3), its colour, right near the rim only.
+    """`alpha`: (H, W), 0 is ground and 1 subject. `own`: (H, W, 3), the subject's colour near its rim.
 
     `plain`: share of the border that is ground, 0 to 1; below PLAIN the ground is no plain one.
     """
 
     alpha: Share
-    ground: Pixels
+    own: Pixels
     plain: float
 
     @property
@@ -58,19 +57,17 @@ def cut(picture: Pixels) -> Matte:
     lab = cv2.GaussianBlur(lab, (0, 0), blur)
     outside, plain = _flooded(lab)
     subject = _without_holes(_without_crumbs(~outside), outside, lab)
-    alpha, ground = _rim(small.astype(np.float32), subject, round(2 * blur) + 1)
+    alpha, own = _rim(small.astype(np.float32), subject, round(2 * blur) + 1)
     if scale < 1:
-        alpha, ground = _sized(alpha, width, height), _sized(ground, width, height)
-    return Matte(alpha, ground, plain)
+        alpha, own = _sized(alpha, width, height), _sized(own, width, height)
+    return Matte(alpha, own, plain)
 
 
 def freed(picture: Pixels, matte: Matte) -> Pixels:
-    """The subject's own colours: rim pixels without the share that the ground has in them."""
+    """The subject's own colours: the one behind its rim, for pixels that the ground is mixed into."""
     mixed = (matte.alpha > 0) & (matte.alpha < 1)
-    share = matte.alpha[mixed][:, None]
     own = picture.copy()
-    told = (picture[mixed] - (1 - share) * matte.ground[mixed]) / np.maximum(share, LEAST_TOLD)
-    own[mixed] = np.clip(np.round(told), 0, 255)
+    own[mixed] = matte.own[mixed]
     return own
 
 
@@ -143,7 +140,7 @@ def _without_holes(subject: NDArray[np.bool_], outside: NDArray[np.bool_], lab: 
 
 
 def _rim(picture: Share, subject: NDArray[np.bool_], width: int) -> tuple[Share, Pixels]:
-    """Alpha, and the ground's colour near the rim. `width`: px inward that may still be ground.
+    """Alpha, and the subject's colour near the rim. `width`: px inward that may still be ground.
 
     A rim pixel is subject by as much as it is away from the ground around it, held against the pixel near
     by that is furthest away.
@@ -158,7 +155,9 @@ def _rim(picture: Share, subject: NDArray[np.bool_], width: int) -> tuple[Share,
     share = np.clip((away - QUIET) / np.maximum(furthest - QUIET, TOLD), 0, 1)
     alpha = np.where(rim, share, inside).astype(np.float32)
     alpha[alpha < CLEAR], alpha[alpha > 1 - CLEAR] = 0, 1
-    return alpha, np.round(ground).astype(np.uint8)
+    whole: Any = cv2.erode((alpha == 1).astype(np.uint8), np.ones((3, 3), np.uint8))
+    own, known = _mean_around(picture, whole, width + RIM)
+    return alpha, np.where(known[..., None] > 0, np.round(own), picture).astype(np.uint8)
 
 
 def _mean_around(picture: Share, where: NDArray[np.uint8], reach: int) -> tuple[Share, Share]:
