@@ -203,7 +203,11 @@ def test_a_prompt_matrix_makes_every_combination_once(client: httpx.Client) -> N
 @pytest.mark.parametrize(
     ("prompt", "code", "said"),
     [
-        ("|".join("abcdefghijkl"), "too_many_cells", "2048 pictures; at most 1000"),
+        (
+            "|".join("abcdefghijkl"),
+            "too_many_cells",
+            "11 parts that may be there make 2048 pictures; at most 1000",
+        ),
         ("a red mug", "bad_matrix", "first part"),
         ("| on a table", "bad_matrix", "first part"),
         ("a {b|c}", "bad_matrix", "first part"),
