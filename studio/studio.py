@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
-from datetime import UTC, datetime
-from functools import cached_property
 from hashlib import sha256
 from importlib import metadata
 from io import BytesIO
@@ -21,9 +19,11 @@ from studio.accounts import Accounts
 from studio.brand.palette import PaletteScore
 from studio.brand.rules import Report
 from studio.campaigns import Campaigns
-from studio.errors import BadRequest, DoesNotFit, EngineError, NotFound
+from studio.copies import Copies
+from studio.errors import BadRequest, EngineError, NotFound
 from studio.executors import Executor, make_executor
 from studio.infotext import Found
+from studio.inputs import Inputs, pictures_of
 from studio.jobs import Jobs
 from studio.jobs.queue import no_job
 from studio.jobs.receipts import Weights, receipt
@@ -32,21 +32,21 @@ from studio.kits import Kits, Trade
 from studio.kits.kits import Kind, slug
 from studio.library import Database, Library
 from studio.library.library import no_picture
-from studio.library.marks import mark_of
 from studio.library.quotas import Quotas
 from studio.logos import Logos
 from studio.models import LoraRow, Models, Pulls
-from studio.models.forecast import Forecast, Outlook, Policy, foresee, kind_of, machine_memory, shapes_of
+from studio.models.forecast import Outlook
+from studio.outlooks import Outlooks
 from studio.palettes import Palettes
 from studio.people import may_see, only_of, speaker
 from studio.presets import Presets
 from studio.products import Products
+from studio.recovery import Recovery
 from studio.reports import Reports
 from studio.requests import Requests
 from studio.review.links import Chosen, LinkView, ShareRequest
 from studio.review.review import Review
 from studio.safety.checks import Checks, told
-from studio.safety.keys import SigningKey, read_key
 from studio.safety.outgoing import MIMES, Outgoing
 from studio.safety.rules import read_rules
 from studio.sandbox import Sandbox
@@ -65,12 +65,10 @@ from studio.webhooks import Webhooks
 from studio.wildcards import Wildcards
 
 if TYPE_CHECKING:
-    from studio.safety.provenance import Provenance
     from studio.safety.verdict import Verification
 
 RANKED = 500  # newest pictures that sorting by palette looks at
 AHEAD = 3  # ticks of work that a campaign keeps in the queue: the engine never waits for its next row
-PICTURES = ("init_image", "mask")  # fields that name one
 VERSIONS = ("torch", "diffusers", "transformers", "gradio")
 
 
@@ -89,12 +87,13 @@ class Studio:
         self.settings, self.models, self.presets = settings, models, presets
         own, shipped = settings.presets_dirs
         self.kits = Kits(presets, own, shipped, settings.home / "kits")
-        self.trade = Trade(self.kits, models, self.add_lora, self.cleaned, self._signing_key)
+        self.logos = Logos(presets, self.kits.logo)
+        self.copies = Copies(settings, library, presets, self.logos, self._marked)
+        self.trade = Trade(self.kits, models, self.add_lora, self.cleaned, self.copies.signing_key)
         self.pulls = Pulls(models)
         self.library, self.executor = library, executor
         self.versions = _versions()  # reading them took 3 ms for each picture
         self.review = Review(settings, self._for_review)
-        self.logos = Logos(presets, self.kits.logo)
         self.rules = read_rules(settings.home / "rules.yaml", "this studio")
         self.products = Products(lambda id: library.picture_bytes(id)[0])
         self.wildcards = Wildcards(settings.home / "wildcards")
@@ -106,15 +105,18 @@ class Studio:
         self._database, self.accounts, self.sandbox = database, Accounts(database), Sandbox()
         models.vet = self.sandbox.check_weights
         self.weights = Weights(database, models)
+        self.inputs = Inputs(models, self.weights, library, self.products)
+        self.recovery = Recovery(models, presets, self.weights, self.picture_bytes)
+        self.outlooks = Outlooks(settings, models, executor)
         self.quotas = Quotas(settings, database)
         self.jobs = Jobs(
-            settings, database, library, executor, self._stamp, self._inputs, self._receipt, self._judged
+            settings, database, library, executor, self._stamp, self.inputs.of, self._receipt, self._judged
         )
         self.palettes = Palettes(library)
         self.reports = Reports(
             settings, presets, library, self.requests, self.wildcards, self.logos, self.palettes
         )
-        self.trainings = Trainings(settings.home, models, executor, self.sandbox.clean, self._origins)
+        self.trainings = Trainings(settings.home, models, executor, self.sandbox.clean, self.copies.verify)
         self.campaigns = Campaigns(
             settings.home, database, library, self.resolve, self._give, self.jobs.get, self.jobs.cancel,
             ahead=AHEAD * settings.rows, size_for=presets.size_for, ruled=self.reports.line,
@@ -173,57 +175,10 @@ class Studio:
         """
         return self.requests.resolve(request)
 
-    def _inputs(self, request: ResolvedRequest, snapshot: Mapping[str, Any]) -> Mapping[str, bytes]:
-        """What travels beside a request to whoever runs it, by picture id. Asked when its turn has come.
-
-        Raises NotFound: `image_not_found`, and `lora_missing` for a file that went while the job waited;
-        Conflict: `weights_changed` for one that was replaced meanwhile.
-        """
-        there = {lora.name for lora in self.models.loras()} if request.loras else set()
-        for lora in request.loras:
-            if lora.name not in there:
-                raise NotFound(
-                    f"The file of LoRA {lora.name} is gone.", hint="Add it again.", code="lora_missing"
-                )
-        self.weights.check(request, snapshot)
-        self.weights.warm(request)
-        control, product = (None if one is None else one.image for one in (request.control, request.product))
-        found: dict[str, bytes] = {}
-        for id in _pictures_of(request):
-            data = self.library.picture_bytes(id)[0]
-            if id == request.mask:
-                found[id] = data
-            elif id != product:
-                found[id] = uploads.flat(data)
-            elif id in (control, request.init_image):  # the product's own picture: as it will stand
-                found[id] = self.products.placed(request)
-        return found
-
     def forecast(self, request: GenerationRequest | ResolvedRequest) -> Outlook:
         """Memory and time of a run before it begins. Raises what `resolve` does."""
-        return self._outlook(self.resolve(request) if isinstance(request, GenerationRequest) else request)[0]
-
-    def _outlook(self, request: ResolvedRequest) -> tuple[Outlook, Forecast]:
-        worker, shapes = self.executor.status(), shapes_of(self.models, request)
-        there = (self.settings.memory_bytes or machine_memory()) if worker.device == "cpu" else 0
-        run = shapes.run(request)
-        found = foresee(shapes, run, self.settings.rows, worker, there)
-        pace = worker.paces.get(f"{request.model} {request.width}x{request.height}")
-        seconds = None if pace is None else pace * request.steps * request.count
-        fits = not there or found.peak <= there
-        rows, tight = min(run.rows, found.policy.rows), found.policy != Policy(self.settings.rows)
-        return Outlook(found.peak, there, fits, found.policy.name, tight, rows, seconds), found
-
-    def _check_memory(self, request: ResolvedRequest) -> None:
-        """Raises DoesNotFit for a run for which the machine is too small, whatever else leaves its memory."""
-        outlook, least = self._outlook(request)
-        if not outlook.fits:
-            shapes, worker = shapes_of(self.models, request), self.executor.status()
-            run = shapes.run(request)
-            said, hint = shapes.refusal(
-                kind_of(worker.backend, worker.dtype), run, least.policy, worker.process, outlook.there
-            )
-            raise DoesNotFit(said, hint=hint, field="width")
+        asked = self.resolve(request) if isinstance(request, GenerationRequest) else request
+        return self.outlooks.of(asked)
 
     # --- jobs ---
 
@@ -235,13 +190,13 @@ class Studio:
         """
         with self.models.one_look():
             resolved = self.resolve(request)
-            self._check_memory(resolved)
+            self.outlooks.check(resolved)
             snapshot = self.weights.snapshot(resolved)
         user = speaker.get().name
         body = sha256(request.model_dump_json().encode()).hexdigest() if key else ""
         cache_key = source = None
         if request.seed is not None and request.seed != -1:
-            pictures = self.library.hashes(_pictures_of(resolved))
+            pictures = self.library.hashes(pictures_of(resolved))
             cache_key = self.weights.cache_key(resolved, snapshot, pictures)
             source = None if request.force else self.jobs.answered(cache_key, user)
         with self.quotas.place(resolved):
@@ -367,30 +322,11 @@ class Studio:
         Raises BadRequest (`no_settings`), TooLarge, UnsupportedImage.
         """
         self.cleaned(data)  # judges the file before its notes are read
-        return self._matched(infotext.find(infotext.texts_of(data)))
+        return self.recovery.match(infotext.find(infotext.texts_of(data)))
 
     def recover_text(self, text: str) -> Found:
         """As `recover`, from pasted text."""
-        return self._matched(infotext.find_text(text))
-
-    def _matched(self, found: Found) -> Found:
-        loras = {name.casefold(): row.name for row in self.models.loras() for name in (row.title, row.name)}
-        stock = infotext.Stock(
-            [row.name for row in self.models.list()], loras, [row.name for row in self.presets.list()],
-            lambda name: self.models.get(name).hash or self.weights.model_hash(name), self.weights.lora_hash,
-        )  # fmt: skip
-        infotext.match(found, stock)
-        inside = [(name, (found.fields.get(name) or {}).get("image")) for name in ("control", "product")]
-        for name, id in (*inside, *((name, found.fields.get(name)) for name in PICTURES)):
-            try:
-                if id is not None:
-                    self.picture_bytes(id)
-            except NotFound:
-                found.miss(name, "its picture is not in this library")
-                del found.fields[name]
-        if "init_image" not in found.fields:
-            found.fields.pop("mask", None)
-        return found
+        return self.recovery.match(infotext.find_text(text))
 
     def star(self, ids: Sequence[str], star: bool) -> None:
         """Raises NotFound, and then changes none."""
@@ -405,7 +341,7 @@ class Studio:
         return compare(id, self.library.picture_bytes(id)[0], made.data, row.format != "png", why)
 
     def _rendered(self, request: ResolvedRequest) -> Rendered:
-        run = cast("Generator[Event]", self.executor.run(request, self._inputs(request, {})))
+        run = cast("Generator[Event]", self.executor.run(request, self.inputs.of(request, {})))
         with closing(run) as events:
             for event in events:
                 if isinstance(event, Rendered):
@@ -420,13 +356,6 @@ class Studio:
         self.check_owner(ids)
         self.library.restore(ids)
 
-    @cached_property
-    def provenance(self) -> Provenance:
-        """Made at first use: its library takes 0.4 s to import."""
-        from studio.safety.provenance import Provenance
-
-        return Provenance(self.settings.home / "keys", self.settings.organisation, self.settings.mark)
-
     def keep_kit_picture(self, kind: Kind, stem: str, data: bytes, replace: bool = False) -> str:
         """The name by which brand files call a logo or sample. Raises what `Kits.add_picture` does."""
         picture = self.cleaned(data)
@@ -437,41 +366,26 @@ class Studio:
     def download_of(self, id: str) -> Literal["internal", "client"]:
         """What a download of a picture holds that nobody said it of: its brand's word, else the studio's."""
         try:
-            preset = self.image(id).request.preset
+            return self.copies.kind(self.image(id).request.preset)
         except NotFound:  # an upload: it has no request
-            preset = None
-        return self.presets.policies(preset).metadata or self.settings.download
+            return self.copies.kind(None)
 
     def client_copy(self, id: str, logo: bool = True) -> tuple[bytes, str]:
         """(file, mime type) of a picture for people outside: no settings in it, marked and signed.
 
         `logo`: with the one of its preset, where that has one. Raises BadRequest (`logo_missing`).
         """
-        outgoing = self._outgoing(self.image(id), logo)
+        outgoing = self.copies.of(self.image(id), logo)
         return outgoing.file(), MIMES[outgoing.kind]
 
     def _for_review(self, id: str) -> Outgoing:
         """Whoever shared it might see it then."""
-        return self._outgoing(self.library.image(id))
-
-    def _outgoing(self, row: ImageRow, logo: bool = True) -> Outgoing:
-        from studio.safety.provenance import Origin
-
-        mark = int(mark_of(row.request.model_dump(), row.seed), 16)
-        made = datetime.fromtimestamp(row.created, UTC).isoformat(timespec="seconds")
-        origin = Origin(mark, row.id, row.request.model, made)
-        overlay = self.logos.of(row.request.preset) if logo else None
-        marked = self.presets.policies(row.request.preset).mark
-        return self.provenance.outgoing(self.library.picture_bytes(row.id)[0], origin, overlay, marked)
+        return self.copies.of(self.library.image(id))
 
     def verify(self, data: bytes) -> Verification:
         """Who made a picture and whether it was changed since. Raises TooLarge, UnsupportedImage."""
         self.cleaned(data)  # judges the file
-        return self._origins(data)
-
-    def _origins(self, data: bytes) -> Verification:
-        """As `verify`, of a picture that was judged."""
-        return self.provenance.verify(data, self._marked)
+        return self.copies.verify(data)
 
     def _marked(self, mark: str) -> list[str]:
         return [row.id for row in self.images(f"mark:{mark}", limit=10)]
@@ -546,9 +460,6 @@ class Studio:
         """
         return self.models.add_lora(file, name)
 
-    def _signing_key(self) -> SigningKey:
-        return read_key(self.settings.home / "keys", self.settings.organisation)
-
     def count_tokens(self, prompt: str, model: str | None = None) -> int:
         """Without start and end token, tags and comments; 75 fill a chunk."""
         return self.models.count_tokens(model if model is not None else self.models.default(), prompt)
@@ -559,12 +470,6 @@ class Studio:
         images, trashed = self.library.counts()
         worker = self.executor.status()
         return StudioStatus(worker, queued, running, images, trashed, self.versions, ended)
-
-
-def _pictures_of(request: ResolvedRequest) -> list[str]:
-    """Ids of the pictures that a request names."""
-    control, product = (None if one is None else one.image for one in (request.control, request.product))
-    return [id for id in (control, request.init_image, request.mask, product) if id is not None]
 
 
 def _versions() -> dict[str, str]:

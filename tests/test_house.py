@@ -18,10 +18,11 @@ FLOORS = {
     "infotext": 2, "presets": 2, "models": 2, "uploads": 2, "library": 2, "brand": 2, "safety": 2,
     "wildcards": 2,
     "accounts": 3, "sandbox": 3, "review": 3, "kits": 3, "engine": 3, "training": 3,
-    "executors": 4, "palettes": 4, "logos": 4, "requests": 4,
+    "executors": 4, "palettes": 4, "logos": 4, "requests": 4, "copies": 5, "outlooks": 5,
     "jobs": 5, "trainings": 5, "campaigns": 5, "products": 5, "reports": 5, "webhooks": 5,
-    "studio": 6, "doctor": 6,
-    "api": 7, "ui": 7, "cli": 7,
+    "inputs": 6, "recovery": 6,
+    "studio": 7, "doctor": 7,
+    "api": 8, "ui": 8, "cli": 8,
 }  # fmt: skip
 TORCH = {"torch", "diffusers", "transformers", "peft", "accelerate", "torchvision", "xformers"}
 

@@ -224,7 +224,7 @@ def test_a_signed_kit_still_cannot_name_a_place(acme: Studio, other: Studio, tmp
     index = {"format": 1, "name": "acme", "made": "", "by": "", "files": {"../x.safetensors": {"sha256": ""}}}
     index["files"]["brand.yaml"] = package._entry(io.BytesIO(BRAND.encode()))  # type: ignore[index]
     raw = json.dumps(index).encode()
-    key = acme._signing_key()
+    key = acme.copies.signing_key()
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w") as kit:
         for name, data in {

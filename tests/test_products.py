@@ -133,11 +133,11 @@ def test_plain_is_the_brand_s_lightest_colour_from_then_on(studio: Studio) -> No
 def test_a_product_s_outline_is_the_control_where_it_will_stand(studio: Studio, product: str) -> None:
     resolved = studio.resolve(asked(product={"image": product, "edges": True, "width": 0.2, "y": 1}))
     assert resolved.control is not None and resolved.control.image == product
-    seen = np.asarray(Image.open(BytesIO(studio._inputs(resolved, {})[product])))
+    seen = np.asarray(Image.open(BytesIO(studio.inputs.of(resolved, {})[product])))
     edges = cv2.Canny(seen, resolved.control.low, resolved.control.high)
     assert seen.shape == (128, 128, 3) and not edges[:90].any() and edges[94:127, 51:77].any()
     assert studio.resolve(asked(**resolved.model_dump(include={"product", "control"}))).control
-    assert not studio._inputs(studio.resolve(asked(product={"image": product})), {})
+    assert not studio.inputs.of(studio.resolve(asked(product={"image": product})), {})
 
 
 def test_what_cannot_be_done_is_refused_with_its_code_before_any_run(studio: Studio, product: str) -> None:

@@ -213,7 +213,7 @@ def test_hostile_notes_are_read_or_refused_and_never_fail(studio: Studio, text: 
     for name in ("parameters", "prompt", "invokeai_metadata", "sd-metadata", "brand_studio"):
         begun = time.process_time()
         try:
-            found = studio._matched(infotext.find({name: text}))
+            found = studio.recovery.match(infotext.find({name: text}))
             found.settled()
         except BadRequest:
             continue

@@ -148,7 +148,7 @@ def test_a_mask_that_cannot_work_says_why(studio: Studio, mask: bytes, words: st
 def test_pictures_travel_beside_the_request_with_transparency_laid_on_white(studio: Studio) -> None:
     id = studio.upload(png(color=(255, 0, 0, 0), mode="RGBA"))
     resolved = studio.resolve(asked(init_image=id, mask=studio.upload(png())))
-    inputs = studio._inputs(resolved, {})
+    inputs = studio.inputs.of(resolved, {})
     assert set(inputs) == {resolved.init_image, resolved.mask}
     assert Image.open(BytesIO(inputs[id])).convert("RGB").getpixel((0, 0)) == (255, 255, 255)
 
