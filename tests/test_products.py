@@ -88,6 +88,8 @@ def test_another_product_is_another_picture(studio: Studio, product: str) -> Non
     studio.wait(first.id, 60)
     assert studio.submit(asked(product={"image": product})).cached
     assert not studio.submit(asked(product={"image": other})).cached
+    assert not studio.submit(asked(product={"image": product, "x": 0.4})).cached
+    assert studio.submit(asked(product={"image": studio.upload(png(jar()))})).cached
     assert not studio.submit(asked()).cached
 
 

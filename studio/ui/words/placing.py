@@ -7,8 +7,9 @@ from collections.abc import Mapping
 PLACING: Mapping[str, tuple[str, str]] = {
     "product_title": ("Product and background", "产品与背景"),
     "product_info": (
-        "Your product's picture, transparent or on a plain ground: its own pixels are put into the scene.",
-        "上传透明或纯色背景的产品图，产品会以原始像素合成到场景中。",
+        "Send your product transparent or on a plain ground: its own pixels stand in the scene. "
+        "Describe the scene, not the product.",
+        "上传透明或纯色背景的产品图，产品会以原始像素合成到场景中。提示词只需描述场景，不必描述产品。",
     ),
     "product_x": ("Middle, from the left", "水平位置"),
     "product_y": ("Base, from the top", "底边高度"),
