@@ -80,7 +80,7 @@ def wait(backend: str, now: Callable[[], str]) -> str:
 def networks(row: Row, backend: str, home: Path) -> tuple[weights.ModelBundle, Networks]:
     dtype = torch.float32 if backend == "float32" else torch.bfloat16
     bundle = weights.load(row, torch.device("cpu"), dtype)
-    shop = Workshop(Settings(home=home), Choice(backend))
+    shop = Workshop(Settings(home=home), Choice(backend, forced=True))
     shop.take(row, bundle)
     wait(backend, lambda: shop.networks(bundle).name)
     return bundle, shop.networks(bundle)

@@ -418,7 +418,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             f"{rate / 1e12:.2f} TFLOP/s of a large product; attention: {fastest_kernel(bench)[1]}", flush=True
         )
         for kind in TINY if asked.tiny else KINDS:
-            compare(kind, bench, STAGES, PICTURES[:2] if asked.tiny else PICTURES, rate)
+            compare(kind, bench, STAGES, PICTURES[:1] if asked.tiny else PICTURES, rate)
     save(bench, asked.out, rate)
     return 0
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from studio.models.hashes import Hashes
 
 ENDING = ".safetensors"
-SHARE = 20  # of a small disk, one part in so many stays free
+SHARE = 5  # of a small disk, one part in so many stays free: the library goes first
 
 
 class Copies:

@@ -60,7 +60,7 @@ class Models:
         self.settings = settings
         self.hashes = Hashes(settings.home / "hashes.json")
         self.copies = Copies(
-            settings.home / "cache" / "weights", self.hashes, settings.copies, settings.disk_free
+            settings.home / "cache" / "weights", self.hashes, settings.copies, 4 * settings.disk_free
         )
         self.controls = Controls(settings.home, self.hashes, self._folders, vet)
         self._seen: dict[tuple[Any, ...], Any] = {}

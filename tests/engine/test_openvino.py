@@ -123,6 +123,19 @@ def test_graphs_are_made_beside_serving_once_for_a_model(
     assert again.networks(bundle).name == "openvino"  # at once: they only had to be read
 
 
+def test_no_graphs_that_nobody_asked_for_are_made_where_memory_is_short(
+    bench: Bench, shelf: Shelf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle = bench.bundle("sd")
+    monkeypatch.setattr(workshop, "_Maker", lambda *given: pytest.fail("made"))
+    monkeypatch.setattr(workshop.memory, "budget", lambda *given: 4 * bundle.weight_bytes)
+    shop = Workshop(Settings(home=tmp_path), Choice("openvino"))
+    shop.take(shelf.get("sd"), bundle)
+    assert shop.networks(bundle).name == "float32"
+    with pytest.raises(pytest.fail.Exception, match="made"):
+        Workshop(Settings(home=tmp_path), Choice("openvino", forced=True)).take(shelf.get("sd"), bundle)
+
+
 def test_a_conversion_that_fails_leaves_pytorch_at_work(
     shelf: Shelf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

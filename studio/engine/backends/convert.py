@@ -194,17 +194,22 @@ def shrink(bundle: ModelBundle, folder: Path) -> None:
     recorder = eight.Recorder(bundle)
     eight.run(bundle, eight.SEEN, recorder)
     exact = eight.run(bundle, eight.OTHER, Eager(bundle))
-    full, small = folder / "unet.xml", folder / "small.xml"
-    model = eight.rounded(full, [inputs_of(bundle.unet, call, note) for call in recorder.calls])
-    openvino().save_model(model, small, compress_to_fp16=True)
-    del model, recorder
-    kept = [file.rename(file.with_stem("full")) for file in (full, full.with_suffix(".bin"))]
-    for file in (small, small.with_suffix(".bin")):
-        file.rename(file.with_stem("unet"))
-    found = eight.psnr(eight.run(bundle, eight.OTHER, OpenVinoNetworks(bundle, folder)), exact)
-    enough = found >= eight.LEAST
-    for file in kept:
-        file.unlink() if enough else file.replace(file.with_stem("unet"))
+    given = [inputs_of(bundle.unet, call, note) for call in recorder.calls]
+    names = ("unet.xml", "unet.bin")
+    for name in names:
+        (folder / name).rename(folder / f"full-{name}")
+    for kept in eight.LADDER:
+        model = eight.rounded(folder / "full-unet.xml", given, kept)
+        for name in names:  # not written over: somebody may have it mapped
+            (folder / name).unlink(missing_ok=True)
+        openvino().save_model(model, folder / "unet.xml", compress_to_fp16=True)
+        del model
+        found = eight.psnr(eight.run(bundle, eight.OTHER, OpenVinoNetworks(bundle, folder)), exact)
+        if enough := found >= eight.LEAST:
+            break
+    for name in names:
+        full = folder / f"full-{name}"
+        full.unlink() if enough else full.replace(folder / name)
     size = sum(file.stat().st_size for file in folder.glob("*.bin"))
     note = replace(note, bytes=size, psnr=round(found, 1), eight=enough)
     (folder / NOTE).write_text(json.dumps(asdict(note)), encoding="utf-8")

@@ -16,6 +16,7 @@ from weakref import WeakKeyDictionary
 
 import torch
 
+from studio.engine import memory
 from studio.engine.backends import convert
 from studio.engine.backends.choice import Choice
 from studio.engine.backends.eager import Eager
@@ -25,6 +26,9 @@ from studio.settings import Settings
 
 log = logging.getLogger(__name__)
 
+CPU = torch.device("cpu")
+# Free bytes, in those of a bfloat16 model: tracing holds it in float32 twice, the graphs stay beside it.
+ROOM = 5
 PATIENCE = 20.0  # seconds a model with graphs on the disk may take to come up with them
 
 
@@ -38,6 +42,9 @@ class Workshop:
     def take(self, row: Located, bundle: ModelBundle) -> None:
         """A model has come into memory. Waits where its graphs only have to be read."""
         if not self._choice.name.startswith("openvino"):
+            return
+        if not self._choice.forced and memory.budget(0, CPU, 0, 0) < ROOM * bundle.weight_bytes:
+            log.info("%s stays with PyTorch: making its graphs would want more memory than is free", row.name)
             return
         eight = self._choice.name == "openvino-int8"
         maker = self._makers[bundle] = _Maker(row, bundle, self._home / ("int8" if eight else ""), eight)
@@ -96,6 +103,7 @@ class _Maker:
             with subprocess.Popen(
                 [sys.executable, "-W", "ignore", "-m", convert.__name__],
                 stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,  # nncf draws bars there
                 stderr=subprocess.PIPE,
                 env=os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
             ) as child:
