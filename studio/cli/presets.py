@@ -19,6 +19,12 @@ def presets(as_json: Json = False) -> None:
             "title": dict(row.title),
             "description": dict(row.description),
             "locked": list(row.locked),
+            "palette": dict(row.palette),
+            "roles": dict(row.roles),
+            "fonts": dict(row.fonts),
+            "sizes": {channel: f"{width}x{height}" for channel, (width, height) in row.sizes.items()},
+            "samples": list(row.samples),
+            "policies": row.policies.told(),
         }
         for row in found.list()
     ]

@@ -21,15 +21,14 @@ from studio.ui.form import (
     model_choice,
     negative_box,
     prompt_box,
-    ratio,
     run_fields,
     size_chips,
-    sizes,
 )
 from studio.ui.html import Markup, element
 from studio.ui.parts import board, dropper
 from studio.ui.run import AT_ONCE, CAMPAIGN, QUIET, Updates, busy, buttons, cancel, idle, told
 from studio.ui.scene import Scene, watch
+from studio.ui.sizes import ratio, sizes
 from studio.ui.text import Text
 
 VARIANTS = 10  # what a client is shown to choose from, in one click

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -27,11 +26,10 @@ from studio.ui import product, refiner
 from studio.ui.html import Markup, element
 from studio.ui.parts import stack, stacked, unstacked
 from studio.ui.run import AT_ONCE
-from studio.ui.sizes import with_channels
+from studio.ui.sizes import sizes, with_channels
 from studio.ui.text import Text
 
 COUNTS = (1, 2, 4, 8)
-FORMATS = ((1, 1), (5, 4), (4, 3), (3, 2), (16, 9), (2, 1))
 CHUNK = 75  # tokens the text encoder reads at once
 
 
@@ -218,24 +216,6 @@ def default_model(studio: Studio) -> ModelRow:
             False,
             kind.context,
         )
-
-
-def sizes(row: ModelRow) -> list[tuple[str, str]]:
-    """Chips (ratio, "WxH") of the model's family, at the model's own native size."""
-    family = FAMILIES[row.family]
-    factor = row.size / family.size
-    chips = []
-    for width, height in family.sizes:
-        pair = (round(width * factor / 8) * 8, round(height * factor / 8) * 8)
-        chips.append((ratio(width, height), f"{pair[0]}x{pair[1]}"))
-    return chips
-
-
-def ratio(width: int, height: int) -> str:
-    """The nearest of the formats that designers have names for."""
-    long, short = max(width, height), min(width, height)
-    a, b = min(FORMATS, key=lambda pair: abs(math.log(long / short * pair[1] / pair[0])))
-    return f"{a}:{b}" if width >= height else f"{b}:{a}"
 
 
 def size_chips(page: Page, prefix: str) -> Any:

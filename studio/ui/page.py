@@ -17,12 +17,12 @@ from studio.studio import Studio
 from studio.ui import brands, campaign, canny, create, library, loras, review, schedulers, stage, system
 from studio.ui.create import Desk
 from studio.ui.endpoints import add_endpoints
-from studio.ui.form import COUNTS, Page, asked_by, default_model, examples, sizes
+from studio.ui.form import COUNTS, Page, asked_by, default_model, examples
 from studio.ui.html import Markup, element
 from studio.ui.parts import ASSETS, script
 from studio.ui.presets import first_preset, presets, titled
 from studio.ui.run import AT_ONCE, QUIET, Updates
-from studio.ui.sizes import first_size, shown, with_channels
+from studio.ui.sizes import first_size, shown, sizes, with_channels
 from studio.ui.speaking import wire_speaker
 from studio.ui.text import LANGUAGES, Text
 from studio.ui.theme import theme

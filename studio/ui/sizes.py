@@ -1,12 +1,34 @@
-"""The size control under a preset: its channels' sizes first, then the model's own."""
+"""The chips of the size control: a preset's channels first, then the model's own formats."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
+from studio.catalog import FAMILIES
+from studio.models import ModelRow
 from studio.presets import Preset
 
 Chip = tuple[str, str]  # (label, "WxH")
+FORMATS = ((1, 1), (5, 4), (4, 3), (3, 2), (16, 9), (2, 1))
+
+
+def sizes(row: ModelRow) -> list[Chip]:
+    """Chips (ratio, "WxH") of the model's family, at the model's own native size."""
+    family = FAMILIES[row.family]
+    factor = row.size / family.size
+    chips = []
+    for width, height in family.sizes:
+        pair = (round(width * factor / 8) * 8, round(height * factor / 8) * 8)
+        chips.append((ratio(width, height), f"{pair[0]}x{pair[1]}"))
+    return chips
+
+
+def ratio(width: int, height: int) -> str:
+    """The nearest of the formats that designers have names for."""
+    long, short = max(width, height), min(width, height)
+    a, b = min(FORMATS, key=lambda pair: abs(math.log(long / short * pair[1] / pair[0])))
+    return f"{a}:{b}" if width >= height else f"{b}:{a}"
 
 
 def with_channels(chips: Sequence[Chip], preset: Preset | None) -> list[Chip]:

@@ -7,9 +7,9 @@ import string
 
 from studio.settings import ROOT
 from studio.ui.canny import proportioned
-from studio.ui.form import ratio
 from studio.ui.html import element
 from studio.ui.parts import stacked, unstacked
+from studio.ui.sizes import ratio
 from studio.ui.text import WORDS, Text
 
 SOURCES = "\n".join(
