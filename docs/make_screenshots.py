@@ -135,6 +135,22 @@ def walk(page: Page) -> None:
     save(page, "system")
 
 
+def rules(page: Page) -> None:
+    """A brand's lights opened under Generate, beside the sheet of a prompt matrix."""
+    page.fill("#create-prompt textarea", "a red mug | on a table | glossy | on a blue background")
+    page.click("#create-settings button.label-wrap")
+    page.check("#create-matrix input")
+    page.click("#create-generate")
+    page.wait_for_selector("#create-stage [data-matrix] img.sheet")
+    page.click("#create-settings button.label-wrap")
+    page.click("#preset input")
+    page.get_by_role("option", name="Guochao").click()
+    page.wait_for_selector("#create-rules .rules[data-worst=amber]")
+    page.click("#create-rules summary")
+    page.mouse.move(0, 0)
+    save(page, "rules")
+
+
 def main() -> None:
     OUT.mkdir(parents=True, exist_ok=True)
     home = tempfile.TemporaryDirectory()
@@ -145,6 +161,7 @@ def main() -> None:
         create(visit(browser, address, (1440, 900), color_scheme="dark"), "dark")
         create(visit(browser, f"{address}/zh/", locale="zh-CN"), "chinese")
         create(visit(browser, address, (390, 844)), "phone")
+        rules(visit(browser, address, (1280, 900)))
 
 
 if __name__ == "__main__":
