@@ -86,7 +86,6 @@ SMALL: Mapping[str, Any] = {
     "up_block_types": ("UpBlock2D", "CrossAttnUpBlock2D"),
 }  # fmt: skip
 TINY = (
-    Kind("tiny", SMALL, 8),
     Kind(
         "tiny XL",
         SMALL | {"addition_embed_type": "text_time", "addition_time_embed_dim": 8,
