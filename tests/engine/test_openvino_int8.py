@@ -97,8 +97,7 @@ def test_the_graph_is_half_the_size_or_less(exported: Path, made: OpenVinoNetwor
 def test_a_model_whose_pictures_move_too_far_keeps_its_graph(
     exported: Path, tmp_path: Path, bundle: weights.ModelBundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(eight, "LADDER", ((),))
-    monkeypatch.setattr(eight, "rounded", lambda file, calls, kept: openvino().Core().read_model(file))
+    monkeypatch.setattr(eight, "rounded", lambda file, calls: openvino().Core().read_model(file))
     folder = shrunk(exported, tmp_path, bundle, least=1000.0)
     note = json.loads((folder / convert.NOTE).read_text())
     assert not note["eight"] and 0 < note["psnr"] < 1000

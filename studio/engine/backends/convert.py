@@ -198,15 +198,11 @@ def shrink(bundle: ModelBundle, folder: Path) -> None:
     names = ("unet.xml", "unet.bin")
     for name in names:
         (folder / name).rename(folder / f"full-{name}")
-    for kept in eight.LADDER:
-        model = eight.rounded(folder / "full-unet.xml", given, kept)
-        for name in names:  # not written over: somebody may have it mapped
-            (folder / name).unlink(missing_ok=True)
-        openvino().save_model(model, folder / "unet.xml", compress_to_fp16=True)
-        del model
-        found = eight.psnr(eight.run(bundle, eight.OTHER, OpenVinoNetworks(bundle, folder)), exact)
-        if enough := found >= eight.LEAST:
-            break
+    model = eight.rounded(folder / "full-unet.xml", given)
+    openvino().save_model(model, folder / "unet.xml", compress_to_fp16=True)
+    del model
+    found = eight.psnr(eight.run(bundle, eight.OTHER, OpenVinoNetworks(bundle, folder)), exact)
+    enough = found >= eight.LEAST
     for name in names:
         full = folder / f"full-{name}"
         full.unlink() if enough else full.replace(folder / name)
