@@ -138,11 +138,11 @@ def walk(page: Page) -> None:
 def rules(page: Page) -> None:
     """A brand's lights opened under Generate, beside the sheet of a prompt matrix."""
     page.fill("#create-prompt textarea", "a red mug | on a table | glossy | on a blue background")
-    page.click("#create-settings button.label-wrap")
+    page.click("#create-grid button.label-wrap")
     page.check("#create-matrix input")
     page.click("#create-generate")
-    page.wait_for_selector("#create-stage [data-matrix] img.sheet")
-    page.click("#create-settings button.label-wrap")
+    page.wait_for_selector("#create-stage [data-grid] img.sheet")
+    page.click("#create-grid button.label-wrap")
     page.click("#preset input")
     page.get_by_role("option", name="Guochao").click()
     page.wait_for_selector("#create-rules .rules[data-worst=amber]")

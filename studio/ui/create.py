@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 from studio.errors import StudioError
 from studio.schema import DRAWN, GenerationRequest, ImageRow, parse, parse_json
-from studio.ui import matrix, outlook, product, refiner, rules, stage
+from studio.ui import grids, outlook, product, refiner, rules, stage
 from studio.ui.form import (
     Form,
     Page,
@@ -51,12 +51,12 @@ def build(page: Page) -> dict[str, Any]:
             with gr.Accordion(t("styles"), open=False, elem_id="create-styles"):
                 loras = lora_stack(page, "create", prompt)
             with gr.Accordion(t("settings"), open=False, elem_id="create-settings"):
-                combine = matrix.switch(t)
                 fields = run_fields(page, "create")
                 model = model_choice(page, "create", size)
                 refining = refiner.fields(t, page.studio, "create", model)
                 draft = gr.Checkbox(False, label=t("draft"), info=t("draft_info"), elem_id="create-draft")
             placing = product.fields(t, "create")
+            grid = grids.build(t, page.studio)
             taken = gr.HTML(Markup(""), elem_id="create-taken", apply_default_css=False)
             drop = dropper(t, "create-drop", t("take_settings"), "/api/v1/infotext")
         with gr.Column(elem_classes=["right"], min_width=0):
@@ -84,7 +84,7 @@ def build(page: Page) -> dict[str, Any]:
         "outlook": foreseen,
         "rules": lights,
         "draws": draws,
-        "matrix": combine,
+        "grid": grid,
         "taken": taken,
         "drop": drop,
         "prompt": prompt,
@@ -100,7 +100,7 @@ def wire(page: Page) -> None:
     parts = page.parts["create"]
     form, desk = parts["form"], Desk(page, parts)
     outputs = [*desk.shown(), page.kept]
-    parts["go"].click(desk.generate, form.inputs(page.kept, parts["matrix"]), outputs, **QUIET)
+    parts["go"].click(desk.generate, form.inputs(page.kept, *parts["grid"].values()), outputs, **QUIET)
     outlook.wire(page, form, parts["outlook"])
     rules.wire(page, form, parts["rules"], parts["draws"])
     parts["stop"].click(cancel(page.studio), parts["job"], None, **AT_ONCE)
@@ -126,16 +126,16 @@ class Desk:
         return [*(self.parts[name] for name in names), self.form.fields["seed"]]
 
     def generate(self, data: Mapping[Any, Any]) -> Iterator[Updates]:
-        if data[self.parts["matrix"]]:
+        if grids.wanted(data, self.parts["grid"]):
             yield from told(self.t, self.parts, lambda: self.combine(data))
         else:
             yield from self.run(data, lambda: self.form.read(data))
 
     def combine(self, data: Mapping[Any, Any]) -> Iterator[Updates]:
-        """A prompt matrix. It runs as a campaign: a reload loses sight of it, not the pictures."""
-        id = matrix.start(self.studio, self.form.read(data))
+        """A grid. It runs as a campaign: a reload loses sight of it, not the pictures."""
+        id = grids.start(self.studio, self.form.read(data), data, self.parts["grid"])
         yield busy(self.parts, f"{CAMPAIGN}{id}")
-        for seen in matrix.follow(self.studio, self.t, id):
+        for seen in grids.follow(self.studio, self.t, id):
             yield {self.parts["view"]: seen}
         yield {**idle(self.parts), self.parts["strip"]: self.strip()}
 

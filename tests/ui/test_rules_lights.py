@@ -87,11 +87,29 @@ def test_what_a_prompt_draws_is_shown_before_it_runs(visit: Visit, ruled: str) -
 def test_a_prompt_matrix_ends_as_one_labelled_sheet(visit: Visit, ruled: str) -> None:
     page = visit(at=ruled)
     page.fill("#create-prompt textarea", "a red mug | on a table | at night")
-    unfold(page, "create-settings")
+    unfold(page, "create-grid")
     page.check("#create-matrix input")
     page.click("#create-generate")
-    sheet = page.locator("#create-stage [data-matrix] img.sheet")
+    sheet = page.locator("#create-stage [data-grid] img.sheet")
     expect(sheet).to_be_visible()
     page.wait_for_function("(image) => image.naturalWidth > 400", arg=sheet.element_handle())
     expect(page.locator("#create-stage .caption")).to_contain_text("4 combinations")
     expect(page.locator("#create-generate")).to_be_visible()
+
+
+def test_a_grid_of_two_axes_ends_as_one_labelled_sheet(visit: Visit, ruled: str) -> None:
+    page = visit(at=ruled)
+    page.fill("#create-prompt textarea", "a red mug")
+    unfold(page, "create-grid")
+    for name, field, values in (("x", "Steps", "1, 2"), ("y", "Scheduler", "ddim, nope")):
+        page.click(f"#create-axis-{name} input")
+        page.fill(f"#create-axis-{name} input", field)
+        page.keyboard.press("Enter")
+        page.fill(f"#create-values-{name} textarea", values)
+    page.click("#create-generate")
+    expect(page.locator("#create-stage")).to_contain_text("nope")
+    page.fill("#create-values-y textarea", "ddim, euler, pndm")
+    page.click("#create-generate")
+    sheet = page.locator("#create-stage [data-grid] img.sheet")
+    expect(sheet).to_be_visible()
+    expect(page.locator("#create-stage .caption")).to_contain_text("6 combinations")
