@@ -75,8 +75,8 @@ def test_no_two_collections_share_a_name(studio: Studio) -> None:
 
 def test_pictures_are_found_by_preset_lora_date_and_colour(studio: Studio, home: Path) -> None:
     plain = make(studio, "a mug")
-    styled = make(studio, "红色的杯子 <lora:neon:1>", preset="nordic")
-    assert found(studio, "preset:nordic") == [styled.id] and found(studio, "preset:none") == [plain.id]
+    styled = make(studio, "红色的杯子 <lora:neon:1>", preset="plain")
+    assert found(studio, "preset:plain") == [styled.id] and found(studio, "preset:none") == [plain.id]
     assert found(studio, "lora:neon") == [styled.id] and found(studio, "杯子") == [styled.id]
     assert found(studio, "model:pocket") == [styled.id, plain.id]
     assert found(studio, "date:20") == [styled.id, plain.id] and found(studio, "date:1999") == []

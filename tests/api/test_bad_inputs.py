@@ -133,7 +133,7 @@ FOREIGN: dict[str, tuple[str, Any, int]] = {
     "size": ("/v1/images/generations", {"size": "513x513"}, 400),
     "huge size": ("/v1/images/generations", {"size": "65536x64"}, 400),
     "format": ("/v1/images/generations", {"output_format": "gif"}, 400),
-    "background": ("/v1/images/generations", {"background": "transparent"}, 400),
+    "background": ("/v1/images/generations", {"background": "transparent", "output_format": "jpeg"}, 400),
     "model": ("/v1/images/generations", {"model": "../x"}, 404),
     "effort and steps": ("/v1/images/generations", {"quality": "low", "steps": 0}, 400),
     "nothing": ("/v1/images/generations", {"prompt": ""}, 400),

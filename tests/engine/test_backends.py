@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import io
 import json
 from dataclasses import replace
@@ -120,7 +121,8 @@ def test_the_trial_is_kept_for_the_next_start(
     tmp_path: Path, fast: list[object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A real process with a real graph: half a minute of a busy core."""
-    pytest.importorskip("openvino")
+    if importlib.util.find_spec("openvino") is None:  # importing it here would let its reports in
+        pytest.skip("the extra openvino is missing")
     first = choose(auto(tmp_path), CPU)
     thread = Trial(auto(tmp_path), first).start(delay=0)
     assert thread is not None

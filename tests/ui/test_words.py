@@ -18,7 +18,7 @@ SOURCES = "\n".join(
 BUILT = (  # made from a prefix
     "tab_", "field_", "state_", "stack_", "schedulers_", "loras_", "models_", "train_", "check_", "shot_",
     "product_", "ground_", "noted_",
-    "role_", "policy_", "rules_",
+    "role_", "policy_", "rules_", "axis_",
 )  # fmt: skip
 
 
