@@ -45,6 +45,7 @@ from studio.training.runs import begin
 from studio.training.train import train
 
 TRIGGER = "sticker style"
+SHIPPED = ("guochao", "nordic", "neon")
 KRAFT, DOT, RIM = (205, 170, 125), (178, 140, 96), (252, 252, 250)
 SIDE = 128
 
@@ -138,13 +139,18 @@ def measure(file: Path, head: StyleHead, count: int) -> dict[str, float]:
     studio.pipeline.set_adapters(["new_style"], [1.0])
     on = studio.draw(triggered, seeds)
     before, after = (judge_pictures(head.judge, pictures) for pictures in (base, on))
-    studio.pipeline.load_lora_weights(str(shelf.lora("nordic")), adapter_name="nordic_style")
-    studio.pipeline.set_adapters(["new_style", "nordic_style"], [0.7, 0.7])
-    stacked = [f"{prompt}, {TRIGGERS['nordic']}" for prompt in triggered[:16]]
-    both = studio.draw(stacked, range(len(stacked)))
-    Image.fromarray(np.vstack([np.hstack(list(row[:8])) for row in (off, on, both)])).save(
-        file.with_suffix(".png")
-    )
+    stacks: dict[str, float] = {}
+    rows = [off, on]
+    for shipped in SHIPPED:
+        studio.pipeline.load_lora_weights(str(shelf.lora(shipped)), adapter_name=shipped)
+        prompts = [f"{prompt}, {TRIGGERS[shipped]}" for prompt in triggered[:16]]
+        for weight in (0.7, 1.0):
+            studio.pipeline.set_adapters(["new_style", shipped], [1.0, weight])
+            both = studio.draw(prompts, range(len(prompts)))
+            rows.append(both)
+            beside = f"{shipped} at {weight:g}"
+            stacks |= {f"new beside {beside}": head.score(both, "sticker"), beside: head.score(both, shipped)}
+    Image.fromarray(np.vstack([np.hstack(list(row[:8])) for row in rows])).save(file.with_suffix(".png"))
     return {
         "style without": head.score(off, "sticker"),
         "style with": head.score(on, "sticker"),
@@ -152,8 +158,7 @@ def measure(file: Path, head: StyleHead, count: int) -> dict[str, float]:
         "product with": share_right(after, scenes, "product"),
         "colour without": share_right(before, scenes, "colour"),
         "colour with": share_right(after, scenes, "colour"),
-        "stacked, new": head.score(both, "sticker"),
-        "stacked, nordic": head.score(both, "nordic"),
+        **stacks,
         "file MB": file.stat().st_size / 1e6,
     }
 
