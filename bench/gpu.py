@@ -263,7 +263,7 @@ def fastest_kernel(bench: Bench) -> tuple[SDPBackend | None, str]:
     for one in KERNELS:
         try:
             with sdpa_kernel([one]):
-                work = lambda: torch.nn.functional.scaled_dot_product_attention(q, q, q)  # noqa: E731
+                work = partial(torch.nn.functional.scaled_dot_product_attention, q, q, q)
                 work()
                 found[one.name] = (min(bench.seconds(work) for _ in range(5)), one)
         except RuntimeError:

@@ -48,7 +48,7 @@ def main() -> None:
         ):
             key = f"{name}: product {'there' if there else 'not there'}{framed}"
             found.setdefault(key, Counter())[judged[0]] += 1
-    print(json.dumps({key: dict(counts) for key, counts in sorted(found.items())}, indent=1))  # noqa: T201
+    print(json.dumps({key: dict(counts) for key, counts in sorted(found.items())}, indent=1))
 
 
 if __name__ == "__main__":

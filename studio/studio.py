@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 from hashlib import sha256
 from importlib import metadata
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from PIL import Image
@@ -256,7 +256,7 @@ class Studio:
         """Jobs of everybody that ended later than `after`, earliest first: for figures, never for showing."""
         return self.jobs.ended(after, limit)
 
-    def events(self, id: str, after: int = 0) -> Iterator[tuple[int, Event]]:
+    def events(self, id: str, after: int = 0) -> Generator[tuple[int, Event]]:
         """Numbered events past `after`, then live ones up to the final one. Blocks between events."""
         self.job(id)
         return self.jobs.events(id, after)
@@ -341,8 +341,7 @@ class Studio:
         return compare(id, self.library.picture_bytes(id)[0], made.data, row.format != "png", why)
 
     def _rendered(self, request: ResolvedRequest) -> Rendered:
-        run = cast("Generator[Event]", self.executor.run(request, self.inputs.of(request, {})))
-        with closing(run) as events:
+        with closing(self.executor.run(request, self.inputs.of(request, {}))) as events:
             for event in events:
                 if isinstance(event, Rendered):
                     return self._judged(event, request)

@@ -133,7 +133,7 @@ class Trainings:
         rows = [entry for entry in dataset.used if everything or not entry.caption]
         files = [picture_file(self._places.datasets, dataset, entry) for entry in rows]
         written: dict[str, str] = {}
-        with closing(captions_of(self._captioners, captioner, files)) as captions:  # type: ignore[type-var]
+        with closing(captions_of(self._captioners, captioner, files)) as captions:
             for entry, caption in zip(rows, captions, strict=False):
                 written[entry.name] = caption
                 yield len(written)
@@ -195,7 +195,7 @@ class Trainings:
         """PNGs drawn after an epoch; 0 = before training."""
         return [file.read_bytes() for file in self._find(id).board(epoch)]
 
-    def events(self, id: str, after: int = 0) -> Iterator[tuple[int, Event]]:
+    def events(self, id: str, after: int = 0) -> Generator[tuple[int, Event]]:
         """Numbered, up to the one that ends or pauses it; of a run that is not under way only that."""
         view = self.get(id)
         with self._wake:
@@ -205,7 +205,7 @@ class Trainings:
         if live is not None:
             return live.follow(after)
         ending: Event = Failed(view.error) if view.error else Cancelled()
-        return iter([(after + 1, Done(0.0) if view.state == "completed" else ending)])
+        return _only((after + 1, Done(0.0) if view.state == "completed" else ending))
 
     def pause(self, id: str) -> RunView:
         """Nothing that was learned is lost. Raises Conflict for a run that is not under way."""
@@ -337,3 +337,7 @@ class Trainings:
         with self._wake:
             live = self._alive.setdefault(id, Live())
         live.publish(event)
+
+
+def _only(event: tuple[int, Event]) -> Generator[tuple[int, Event]]:
+    yield event

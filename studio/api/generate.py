@@ -27,7 +27,7 @@ async def generated(
     job = await run_in_threadpool(studio.submit, wanted)
     ended = False
     try:
-        async with aclosing(listeners.follow(studio, job.id, 0, LOOK)) as events:  # type: ignore[type-var]
+        async with aclosing(listeners.follow(studio, job.id, 0, LOOK)) as events:
             async for item in events:
                 ended = item is not None and isinstance(item[1], FINAL)
                 if ended or await request.is_disconnected():

@@ -10,7 +10,7 @@ import asyncio
 import base64
 import json
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Generator
 from contextlib import closing
 from contextvars import copy_context
 from dataclasses import asdict
@@ -33,7 +33,7 @@ Numbered = tuple[int, Event]
 class Teller(Protocol):
     """Who tells of `id`: the studio itself of jobs, its trainings of runs."""
 
-    def events(self, id: str, after: int = 0) -> Iterator[tuple[int, Event]]: ...
+    def events(self, id: str, after: int = 0) -> Generator[tuple[int, Event]]: ...
 
 
 class Listeners:
@@ -54,7 +54,7 @@ class Listeners:
 
     async def follow(
         self, studio: Studio, id: str, after: int, pulse: float = PULSE, teller: Teller | None = None
-    ) -> AsyncIterator[Numbered | None]:
+    ) -> AsyncGenerator[Numbered | None]:
         """Events after number `after` up to the final one; None after `pulse` seconds without any.
 
         Ends without a final event when the studio is told to stop. Leaving the loop ends the thread at the
@@ -70,7 +70,7 @@ class Listeners:
 
         def pump() -> None:
             try:
-                with closing((teller or studio).events(id, after)) as events:  # type: ignore[type-var]
+                with closing((teller or studio).events(id, after)) as events:
                     for item in events:
                         if gone.is_set():
                             return

@@ -190,7 +190,7 @@ def follow(run: Run, models: Models, settings: Settings, say: Speaker) -> None:
     run.note(state="running")
     begun = time.monotonic()
     try:
-        with closing(turns_of(run, settings, models)) as turns:  # type: ignore[type-var]
+        with closing(turns_of(run, settings, models)) as turns:
             for event in turns:
                 if event is not None:
                     say.event(event)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from typing import TYPE_CHECKING, Protocol
 
 from studio.errors import BadRequest
@@ -25,7 +25,7 @@ class Executor(Protocol):
     def ready(self) -> bool:
         """True when the default model is in memory."""
 
-    def run(self, request: ResolvedRequest, inputs: Mapping[str, bytes]) -> Iterator[Event]:
+    def run(self, request: ResolvedRequest, inputs: Mapping[str, bytes]) -> Generator[Event]:
         """Started, then Progress, Preview and Rendered as they come, then Done.
 
         `inputs`: picture id -> encoded bytes for what the request names. Raises StudioError where an engine

@@ -7,7 +7,7 @@ import io
 import threading
 import time
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,7 +43,7 @@ class FakeExecutor:
     def ready(self) -> bool:
         return self._started and not self._closed.is_set()
 
-    def run(self, request: ResolvedRequest, inputs: Mapping[str, bytes]) -> Iterator[Event]:
+    def run(self, request: ResolvedRequest, inputs: Mapping[str, bytes]) -> Generator[Event]:
         begun = time.monotonic()
         self._check_open()
         yield Started()

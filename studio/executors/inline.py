@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from studio.errors import NotReady, StudioError, WorkerCrashed
@@ -40,7 +40,7 @@ class InlineExecutor:
     def status(self) -> WorkerStatus:
         return self._status
 
-    def run(self, request: ResolvedRequest, inputs: Mapping[str, bytes]) -> Iterator[Event]:
+    def run(self, request: ResolvedRequest, inputs: Mapping[str, bytes]) -> Generator[Event]:
         run = uuid.uuid4().hex
 
         def submit() -> None:

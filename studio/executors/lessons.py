@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-def turns_of(run: Run, settings: Settings, models: Models) -> Iterator[Turn]:
+
+def turns_of(run: Run, settings: Settings, models: Models) -> Generator[Turn]:
     """The training of a run on this process's device, each model read as the engine reads it."""
     device = weights.pick_device(settings.device)
     return train(run, models, Places(settings.home), device, _read, _check_in_bank)

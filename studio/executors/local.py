@@ -7,7 +7,7 @@ import multiprocessing
 import threading
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import suppress
 from multiprocessing.connection import Connection
 
@@ -48,7 +48,7 @@ class LocalExecutor:
         worker = self._worker
         return worker.status if worker is not None else WorkerStatus(ready=False)
 
-    def run(self, request: ResolvedRequest, inputs: Mapping[str, bytes]) -> Iterator[Event]:
+    def run(self, request: ResolvedRequest, inputs: Mapping[str, bytes]) -> Generator[Event]:
         with self._changed:
             self._changed.wait_for(lambda: self._closed.is_set() or self._living() is not None)
             worker = self._living()
@@ -123,7 +123,7 @@ class _Worker:
         theirs.close()  # or its end would never be seen from here
         self._heard, self._used, self._spoke = time.monotonic(), 0.0, False
 
-    def run(self, request: ResolvedRequest, inputs: Mapping[str, bytes]) -> Iterator[Event]:
+    def run(self, request: ResolvedRequest, inputs: Mapping[str, bytes]) -> Generator[Event]:
         run = uuid.uuid4().hex
         return self._routes.follow(
             run,

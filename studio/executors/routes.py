@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from queue import SimpleQueue
 from typing import Any
 
@@ -38,9 +38,7 @@ class Routes:
             for queue in self._queues.values():
                 queue.put(self._ended)
 
-    def follow(
-        self, run: str, submit: Callable[[], None], cancel: Callable[[], None]
-    ) -> Iterator[Event]:
+    def follow(self, run: str, submit: Callable[[], None], cancel: Callable[[], None]) -> Generator[Event]:
         """Events of a run up to its last one. `cancel` is called if the generator is closed before."""
         queue: SimpleQueue[Event | StudioError] = SimpleQueue()
         with self._lock:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from studio.schema import Cancelled, Event, Failed, ResolvedRequest, WorkerStatus
 from studio.settings import Settings
@@ -78,7 +78,7 @@ class Workbench:
         from studio.executors.lessons import turns_of  # peft: only where something is trained
 
         folder = Places(self._settings.home).runs / training
-        return cast("Turns", turns_of(Run(folder), self._settings, self._models))
+        return turns_of(Run(folder), self._settings, self._models)
 
     def _leave(self, run: str) -> Iterator[tuple[str, Event]]:
         lesson = self._lessons.pop(run, None)

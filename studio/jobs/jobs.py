@@ -10,9 +10,9 @@ import logging
 import secrets
 import threading
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import closing
-from typing import Any, cast
+from typing import Any
 
 from sqlalchemy import Row
 
@@ -223,7 +223,7 @@ class Jobs:
     ) -> bool:
         """True when it was made to its end; False when the job was cancelled, put back or given away."""
         made = 0  # since the studio was told to stop
-        run = cast("Generator[Event]", self._executor.run(part.request, inputs))
+        run = self._executor.run(part.request, inputs)
         with closing(run) as events:  # leaving the block closes the generator: the engine stops in a step
             for event in events:
                 if live.ended:
@@ -341,7 +341,7 @@ class Jobs:
         """Every job there ever was; states that none has are left out."""
         return self.queue.by_state()
 
-    def events(self, id: str, after: int) -> Iterator[tuple[int, Event]]:
+    def events(self, id: str, after: int) -> Generator[tuple[int, Event]]:
         """Those after event number `after`, then what comes, up to the final one, which comes once."""
         return self._teller.events(id, after)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Row
@@ -49,12 +49,12 @@ class Teller:
             position=position, eta=eta, attempts=row.attempts, started=row.started, ended=row.ended,
         )  # fmt: skip
 
-    def events(self, id: str, after: int) -> Iterator[tuple[int, Event]]:
+    def events(self, id: str, after: int) -> Generator[tuple[int, Event]]:
         row = self._queue.row(id)
         live = self._alive.get(id)
         return live.follow(after) if live is not None else self._from_row(row, after)
 
-    def _from_row(self, row: Row[Any], after: int) -> Iterator[tuple[int, Event]]:
+    def _from_row(self, row: Row[Any], after: int) -> Generator[tuple[int, Event]]:
         while row.state in OPEN:  # another process runs it
             time.sleep(POLL)
             row = self._queue.row(row.id)

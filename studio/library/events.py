@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 
 from studio.schema import FINAL, Event, Picture, Preview, Progress
 
@@ -49,7 +49,7 @@ class Live:
     def has_ended(self) -> bool:
         return self.ended
 
-    def follow(self, after: int) -> Iterator[tuple[int, Event]]:
+    def follow(self, after: int) -> Generator[tuple[int, Event]]:
         while True:
             with self.changed:
                 fresh, ended = self._after(after), self.ended

@@ -10,7 +10,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from pathlib import Path
 
 from studio.errors import EngineError, NotFound
@@ -33,7 +33,7 @@ def check_captioner(folder: Path, name: str) -> None:
         raise NotFound(f"No captioner {name[:80]!r}.", hint=hint, code="captioner_not_found")
 
 
-def captions_of(folder: Path, name: str, files: Sequence[Path]) -> Iterator[str]:
+def captions_of(folder: Path, name: str, files: Sequence[Path]) -> Generator[str]:
     """A caption for each picture, in their order, as soon as it is there; closing ends the process.
 
     Raises NotFound (`captioner_not_found`), and EngineError for one that cannot be read.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from pathlib import Path
 
 import torch
@@ -40,7 +40,7 @@ def train(
     device: torch.device,
     read: Read | None = None,
     check: Check | None = None,
-) -> Iterator[Turn]:
+) -> Generator[Turn]:
     """Begins the run, or goes on where its newest checkpoint ends. Closing it pauses it.
 
     `read`: how networks are read; `check`: a last look at the finished file.
@@ -62,7 +62,7 @@ def _train(
     device: torch.device,
     read: Read | None,
     check: Check | None,
-) -> Iterator[Turn]:
+) -> Generator[Turn]:
     training = run.training
     row, dataset = models.get(training.model), load_dataset(places.datasets, training.dataset)
     _check_room(run, training, row, dataset, places)
@@ -135,7 +135,7 @@ def board_of(training: Training, dataset: Dataset) -> tuple[str, ...]:
     return tuple(with_trigger(prompt, training.trigger) for prompt in prompts)
 
 
-def _draw_plain(course: Course) -> Iterator[Turn]:
+def _draw_plain(course: Course) -> Generator[Turn]:
     """The board without the LoRA: drawn once a run, from then on read, so that scores stay comparable."""
     files = course.run.board(0)
     if len(files) != len(course.prompts):

@@ -64,7 +64,7 @@ def watch(studio: Studio, job: str) -> Iterator[Scene]:
     request = studio.job(job).request
     scene = Scene(job, request.width, request.height, request.count)
     drawn = 0.0
-    with closing(studio.events(job)) as events:  # type: ignore[type-var]
+    with closing(studio.events(job)) as events:
         for _, event in events:
             scene.take(event)
             now = time.monotonic()

@@ -56,7 +56,7 @@ def build(page: Page) -> dict[str, Any]:
             frames = gr.HTML(Markup(""), elem_id="train-frames", apply_default_css=False)
             table = gr.Dataframe(
                 headers=[t("train_picture"), t("train_caption")], datatype="str", type="array",
-                interactive=True, static_columns=[0], column_count=2, column_limits=(2, 2), wrap=True,
+                interactive=True, static_columns=[0], column_count=2, wrap=True,
                 max_height=CAPTIONS, show_label=False, visible=False, buttons=[], elem_id="train-captions",
             )  # fmt: skip
             with gr.Row(visible=False, elem_id="train-captioning") as captioning:

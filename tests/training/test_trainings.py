@@ -3,6 +3,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -60,7 +61,12 @@ def test_a_training_and_pictures_share_the_engine_and_both_end(studio: Studio) -
     view = studio.trainings.get(run.id)
     assert (view.state, view.lora, view.step, view.of, len(view.epochs)) == ("completed", "brand", 8, 8, 2)
     styled = GenerationRequest(
-        prompt="a mug", width=64, height=64, steps=2, seed=1, loras=[{"name": "brand", "weight": 1.0}]  # type: ignore[list-item]
+        prompt="a mug",
+        width=64,
+        height=64,
+        steps=2,
+        seed=1,
+        loras=[{"name": "brand", "weight": 1.0}],  # type: ignore[list-item]
     )
     assert studio.wait(studio.submit(styled).id, 120).state == "completed"
     assert any(isinstance(event, Picture) for _, event in studio.events(job.id))
@@ -90,6 +96,14 @@ def let_go(studio: Studio, run: str) -> None:
     until = time.monotonic() + 60
     while Run(studio.settings.home / "training" / run).is_busy() and time.monotonic() < until:
         time.sleep(0.05)
+
+
+def test_the_end_of_a_run_is_told_again_after_a_restart(home: Path, studio: Studio) -> None:
+    run = request_for(studio, epochs=1)
+    assert isinstance(events(studio, run.id)[-1], Done)
+    later = Trainings(home, studio.models, studio.executor, uploads.clean)
+    with closing(later.events(run.id)) as told:
+        assert [type(event) for _, event in told] == [Done]
 
 
 def test_two_runs_wait_for_each_other(studio: Studio) -> None:

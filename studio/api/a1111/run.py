@@ -95,7 +95,7 @@ class Maker:
         """Until job `id` has ended. A caller who leaves takes all jobs along: nobody would fetch them."""
         if run.interrupted:
             await run_in_threadpool(self.stop, [id])
-        async with aclosing(self.listeners.follow(self.studio, id, 0, LOOK)) as events:  # type: ignore[type-var]
+        async with aclosing(self.listeners.follow(self.studio, id, 0, LOOK)) as events:
             async for item in events:
                 event = None if item is None else item[1]
                 if isinstance(event, Queued):

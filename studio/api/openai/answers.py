@@ -111,7 +111,7 @@ class Stream:
         """Server-sent events. A client that leaves takes the job along."""
         ended = False
         try:
-            async with aclosing(self.listeners.follow(self.studio, job.id, 0, LOOK)) as events:  # type: ignore[type-var]
+            async with aclosing(self.listeners.follow(self.studio, job.id, 0, LOOK)) as events:
                 async for item in events:
                     if item is None:
                         yield ": still here\n\n"
